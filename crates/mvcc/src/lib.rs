@@ -1,3 +1,6 @@
-//! To be written.
+//! Keys with history: put, delete, range at a revision, compaction, hash.
 #![no_std]
 extern crate alloc;
+
+mod types;
+pub use types::*;
