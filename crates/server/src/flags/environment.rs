@@ -1,0 +1,56 @@
+//! The environment: `ETCD_FOO_BAR` for `--foo-bar`, where the command line says nothing.
+
+use super::table::{FLAGS, Flag};
+use super::typed::{Origin, Typed};
+use super::{Notice, Problem};
+use crate::logging::Level;
+
+/// Adds what stands in the environment to what was typed.
+///
+/// # Errors
+///
+/// When a value is not of the right form, the command line contradicts a variable, or a variable asks for what is
+/// not there yet.
+pub(super) fn merge(
+    typed: &mut Typed,
+    variables: &[(String, String)],
+    notices: &mut Vec<Notice>,
+) -> Result<(), Problem> {
+    let mut flags: Vec<&'static Flag> = FLAGS.iter().collect();
+    flags.sort_by_key(|flag| flag.name);
+    let mut shadowed = None;
+    for flag in flags {
+        let variable = flag.variable();
+        let value = variables.iter().find(|(name, value)| *name == variable && !value.is_empty());
+        let Some((_, value)) = value else { continue };
+        if typed.origin(flag.name) == Some(Origin::CommandLine) {
+            shadowed = shadowed.or(Some(variable));
+            continue;
+        }
+        flag.check(value)
+            .map_err(|error| Problem::Verify(format!("invalid value {value:?} for {variable}: {error}")))?;
+        typed.set(flag, value, Origin::Environment);
+        let fields = vec![("variable-name", variable.into()), ("variable-value", value.into())];
+        notices.push(Notice::new(Level::Info, "recognized and used environment variable", fields));
+    }
+    warn_of_unknown(variables, notices);
+    if let Some(variable) = shadowed {
+        return Err(Problem::Shadowed(variable));
+    }
+    typed.refusal_of_environment().map_or(Ok(()), |refusal| Err(Problem::Verify(refusal)))
+}
+
+fn warn_of_unknown(variables: &[(String, String)], notices: &mut Vec<Notice>) {
+    let ours = variables.iter().filter(|(name, _)| name.starts_with("ETCD_"));
+    for (name, value) in ours.filter(|(name, _)| FLAGS.iter().all(|flag| flag.variable() != *name)) {
+        let notice = if name == "ETCD_VERSION" {
+            // Container images export it; it is not the flag --version.
+            let fields = vec![("key", name.into()), ("value", value.into())];
+            Notice::new(Level::Warn, "cannot set special environment variable", fields)
+        } else {
+            let fields = vec![("environment-variable", format!("{name}={value}").into())];
+            Notice::new(Level::Warn, "unrecognized environment variable", fields)
+        };
+        notices.push(notice);
+    }
+}

@@ -1,0 +1,213 @@
+//! Flags: one [table], from which parsing, the environment, the help and the tests are read.
+//!
+//! There are two stages.
+//! What was *typed* on the command line or stands in the environment is only checked for its form.
+//! What is *valid* is an [`Options`]: every value parsed, every combination checked, split into the parts that
+//! the server's parts are built from.
+//!
+//! Flags of etcd that do nothing here yet are refused by name unless they ask for what is done anyway, so that no
+//! setting is silently lost.
+//!
+//! ```
+//! let arguments = ["--name=a", "--data-dir", "/tmp/a.etcd"].map(str::to_owned);
+//! let loaded = etched::flags::load("etched", &arguments, &[]).expect("these flags are fine");
+//! assert_eq!(loaded.options.member.name, "a");
+//! ```
+
+use crate::logging::{Level, LogOptions, Value};
+
+mod environment;
+mod gates;
+mod help;
+mod options;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod url;
+mod validate;
+mod value;
+
+pub use gates::{GATES, Gate, Gates, Stage};
+pub use help::{SERVER_VERSION, version_text};
+pub use options::{
+    AutoCompaction, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions, Options, StoreOptions,
+};
+pub use url::{Scheme, Url, joined, texts};
+
+use typed::Typed;
+
+/// A log line that waits for the logger to be started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// How grave it is.
+    pub level: Level,
+    /// What happened.
+    pub message: &'static str,
+    /// The details.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+impl Notice {
+    fn new(level: Level, message: &'static str, fields: Vec<(&'static str, Value)>) -> Self {
+        Self { level, message, fields }
+    }
+
+    /// Writes the line.
+    pub fn emit(&self) {
+        if crate::logging::enabled(self.level) {
+            crate::logging::emit(&crate::logging::Record {
+                level: self.level,
+                logger: None,
+                caller: crate::logging::Caller { file: file!(), line: line!() },
+                message: self.message,
+                fields: &self.fields,
+            });
+        }
+    }
+}
+
+/// Valid options, and what is to be logged about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The options.
+    pub options: Options,
+    /// Lines for the log, in order.
+    pub notices: Vec<Notice>,
+}
+
+/// Why there is nothing to run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// Print this and exit: help, version or a usage error.
+    Text {
+        /// For standard output.
+        stdout: String,
+        /// For standard error.
+        stderr: String,
+        /// The exit code.
+        code: u8,
+    },
+    /// Start the logger, write these lines and exit with code 1.
+    Refused {
+        /// How to log, as far as that could be found out.
+        log: LogOptions,
+        /// The lines.
+        notices: Vec<Notice>,
+    },
+}
+
+impl Stop {
+    /// Says why and returns the exit code of the process.
+    pub fn report(self) -> u8 {
+        match self {
+            Self::Text { stdout, stderr, code } => {
+                use std::io::Write as _;
+                // Whoever closed the pipe does not want to read it.
+                let _ = std::io::stderr().write_all(stderr.as_bytes());
+                let _ = std::io::stdout().write_all(stdout.as_bytes());
+                code
+            }
+            Self::Refused { log, notices } => {
+                // Without its outputs the logger still writes to standard error.
+                let _ = crate::logging::init(&log);
+                notices.iter().for_each(Notice::emit);
+                crate::logging::flush();
+                1
+            }
+        }
+    }
+}
+
+/// Loads the options of this process from its arguments and its environment.
+///
+/// # Errors
+///
+/// When there is nothing to run: [`Stop::report`] says why.
+pub fn load_process() -> Result<Loaded, Stop> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let mut arguments = std::env::args_os().map(text);
+    let program = arguments.next().unwrap_or_else(|| "etched".to_owned());
+    let environment: Vec<_> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    load(&program, &arguments.collect::<Vec<_>>(), &environment)
+}
+
+/// Loads options from arguments (without the program's name) and environment variables.
+///
+/// # Errors
+///
+/// When there is nothing to run: help or version was asked for, or something is wrong with the flags.
+pub fn load(program: &str, arguments: &[String], variables: &[(String, String)]) -> Result<Loaded, Stop> {
+    let mut notices = Vec::new();
+    let mut typed = Typed::from_arguments(arguments, &mut notices).map_err(help::usage_error)?;
+    match typed.wants {
+        typed::Wants::Help => return Err(help::help()),
+        typed::Wants::Version => return Err(help::version()),
+        typed::Wants::Start => {}
+    }
+    if let Some(refusal) = typed.refusal_of_arguments() {
+        return Err(help::usage_error(refusal));
+    }
+    let loaded = environment::merge(&mut typed, variables, &mut notices).and_then(|()| {
+        let options = options::build(&typed)?;
+        validate::check(&options, &typed, &mut notices)?;
+        Ok(options)
+    });
+    let running = std::iter::once(program.to_owned()).chain(arguments.iter().cloned()).collect::<Vec<_>>();
+    let running = Notice::new(Level::Info, "Running: ", vec![("args", running.into())]);
+    match loaded {
+        Ok(mut options) => {
+            notices.push(running);
+            validate::substitute(&mut options, &typed, &mut notices);
+            Ok(Loaded { options, notices })
+        }
+        Err(problem) => {
+            if let Problem::Verify(_) = problem {
+                notices.push(running);
+            }
+            notices.extend(problem.notices());
+            Err(Stop::Refused { log: options::log_options(&typed).unwrap_or_default(), notices })
+        }
+    }
+}
+
+/// What is wrong with flags whose form is right; how it is reported differs, as it does in etcd.
+#[derive(Clone, Debug, PartialEq)]
+enum Problem {
+    /// Found while the configuration is verified.
+    Verify(String),
+    /// A listener without its public address.
+    NoAdvertisedUrls,
+    /// Found while the server starts.
+    Start(String),
+    /// A variable that the command line contradicts.
+    Shadowed(String),
+}
+
+impl Problem {
+    fn verify(text: impl Into<String>) -> Self {
+        Self::Verify(text.into())
+    }
+
+    fn notices(self) -> Vec<Notice> {
+        const NO_ADVERTISED: &str =
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+        let warn = |message, error: String| Notice::new(Level::Warn, message, vec![("error", error.into())]);
+        match self {
+            Self::Verify(error) => vec![warn("failed to verify flags", error)],
+            Self::NoAdvertisedUrls => vec![
+                warn("failed to verify flags", NO_ADVERTISED.to_owned()),
+                warn("advertise client URLs are not set", NO_ADVERTISED.to_owned()),
+            ],
+            Self::Start(error) => {
+                vec![Notice::new(Level::Fatal, "discovery failed", vec![("error", error.into())])]
+            }
+            Self::Shadowed(variable) => vec![Notice::new(
+                Level::Fatal,
+                "conflicting environment variable is shadowed by corresponding command-line flag (either unset \
+                 environment variable or disable flag))",
+                vec![("environment-variable", variable.into())],
+            )],
+        }
+    }
+}

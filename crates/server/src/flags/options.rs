@@ -1,0 +1,371 @@
+//! The second stage: values parsed, split into the parts that the server's parts are built from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::gates::Gates;
+use super::typed::Typed;
+use super::url::Url;
+use super::value::{parse_duration, parse_signed, parse_unsigned};
+use super::{Problem, table};
+use crate::logging::{Form, Level, LogOptions, Target};
+
+/// All options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The member and its cluster.
+    pub member: MemberOptions,
+    /// What is stored and for how long.
+    pub store: StoreOptions,
+    /// How much is too much, and how long too long.
+    pub limits: LimitOptions,
+    /// What is listened on, and by how many threads.
+    pub listen: ListenOptions,
+    /// The HTTP side.
+    pub http: HttpOptions,
+    /// Log lines.
+    pub log: LogOptions,
+    /// Feature gates.
+    pub gates: Gates,
+}
+
+/// The member and its cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberOptions {
+    /// `--name`.
+    pub name: String,
+    /// `--data-dir`.
+    pub data_dir: PathBuf,
+    /// `--wal-dir`, if it is not to lie in the data directory.
+    pub wal_dir: Option<PathBuf>,
+    /// `--listen-peer-urls`.
+    pub listen_peer_urls: Vec<Url>,
+    /// `--initial-advertise-peer-urls`.
+    pub initial_advertise_peer_urls: Vec<Url>,
+    /// `--advertise-client-urls`.
+    pub advertise_client_urls: Vec<Url>,
+    /// `--initial-cluster`: the URLs of each member, by name.
+    pub initial_cluster: BTreeMap<String, Vec<Url>>,
+    /// `--initial-cluster-state`.
+    pub initial_cluster_state: ClusterState,
+    /// `--initial-cluster-token`.
+    pub initial_cluster_token: String,
+    /// `--heartbeat-interval`.
+    pub heartbeat_interval: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--snapshot-count`.
+    pub snapshot_count: u64,
+    /// `--snapshot-catchup-entries`.
+    pub snapshot_catchup_entries: u64,
+}
+
+/// Whether a member starts a cluster or joins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// It starts one.
+    New,
+    /// It joins one.
+    Existing,
+}
+
+/// What is stored and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreOptions {
+    /// `--quota-backend-bytes`: 0 is 2 GiB, less than 0 is no limit.
+    pub quota_backend_bytes: i64,
+    /// `--value-cache-bytes`.
+    pub value_cache_bytes: usize,
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`.
+    pub auto_compaction: AutoCompaction,
+    /// `--compaction-batch-limit`, at least 1.
+    pub compaction_batch_limit: usize,
+    /// `--compaction-sleep-interval`.
+    pub compaction_sleep_interval: Duration,
+}
+
+/// How much history is kept without being asked to compact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// All.
+    Off,
+    /// That of the last while.
+    Periodic(Duration),
+    /// That many revisions.
+    Revisions(i64),
+}
+
+/// How much is too much, and how long too long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitOptions {
+    /// `--max-request-bytes`.
+    pub max_request_bytes: usize,
+    /// `--max-txn-ops`.
+    pub max_txn_ops: usize,
+    /// `--max-concurrent-streams`.
+    pub max_concurrent_streams: u32,
+    /// `--warning-apply-duration`.
+    pub warning_apply_duration: Duration,
+    /// `--warning-unary-request-duration`.
+    pub warning_unary_request_duration: Duration,
+    /// `--watch-progress-notify-interval`, at least 100 ms.
+    pub watch_progress_notify_interval: Duration,
+}
+
+/// What is listened on, and by how many threads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenOptions {
+    /// `--listen-client-urls`.
+    pub client_urls: Vec<Url>,
+    /// `--listen-client-http-urls`.
+    pub client_http_urls: Vec<Url>,
+    /// `--listen-metrics-urls`.
+    pub metrics_urls: Vec<Url>,
+    /// `--socket-reuse-port`.
+    pub reuse_port: bool,
+    /// `--front-threads`, at least 1.
+    pub front_threads: usize,
+    /// `--grpc-keepalive-min-time`.
+    pub keepalive_min_time: Duration,
+    /// `--grpc-keepalive-interval`; zero is never.
+    pub keepalive_interval: Duration,
+    /// `--grpc-keepalive-timeout`; zero is never.
+    pub keepalive_timeout: Duration,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpOptions {
+    /// `--cors`: allowed origins; `None` allows all.
+    pub origins: Option<Vec<String>>,
+    /// `--host-whitelist`: accepted host names; `None` accepts all.
+    pub hosts: Option<Vec<String>>,
+    /// `--metrics=extensive`.
+    pub extensive_metrics: bool,
+}
+
+/// Parses all values.
+///
+/// # Errors
+///
+/// When a value is of the right form and still cannot be.
+pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
+    if let Some(stray) = &typed.stray {
+        return Err(Problem::Verify(format!("{stray:?} is not a valid flag")));
+    }
+    let log = log_options(typed)?;
+    Ok(Options {
+        log,
+        member: member_options(typed)?,
+        store: store_options(typed)?,
+        limits: limit_options(typed)?,
+        listen: listen_options(typed)?,
+        http: http_options(typed)?,
+        gates: Gates::parse(typed.text("feature-gates")).map_err(Problem::Verify)?,
+    })
+}
+
+fn member_options(typed: &Typed) -> Result<MemberOptions, Problem> {
+    let name = typed.text("name").to_owned();
+    let data_dir = match typed.text("data-dir") {
+        "" => PathBuf::from(format!("{name}.etcd")),
+        path => PathBuf::from(path),
+    };
+    let wal_dir = Some(typed.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let state = match typed.text("initial-cluster-state") {
+        "existing" => ClusterState::Existing,
+        _ => ClusterState::New,
+    };
+    Ok(MemberOptions {
+        data_dir,
+        wal_dir,
+        listen_peer_urls: urls(typed, "listen-peer-urls")?,
+        initial_advertise_peer_urls: urls(typed, "initial-advertise-peer-urls")?,
+        advertise_client_urls: urls(typed, "advertise-client-urls")?,
+        initial_cluster: initial_cluster(typed, &name)?,
+        initial_cluster_state: state,
+        initial_cluster_token: typed.text("initial-cluster-token").to_owned(),
+        heartbeat_interval: Duration::from_millis(unsigned(typed, "heartbeat-interval")?),
+        election_timeout: Duration::from_millis(unsigned(typed, "election-timeout")?),
+        snapshot_count: unsigned(typed, "snapshot-count")?,
+        snapshot_catchup_entries: unsigned(typed, "snapshot-catchup-entries")?,
+        name,
+    })
+}
+
+/// Members and their URLs: `a=http://1:1,a=http://1:2,b=http://2:1`.
+fn initial_cluster(typed: &Typed, name: &str) -> Result<BTreeMap<String, Vec<Url>>, Problem> {
+    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    if !typed.has("initial-cluster") {
+        members.insert(name.to_owned(), urls(typed, "initial-advertise-peer-urls")?);
+        return Ok(members);
+    }
+    for pair in typed.text("initial-cluster").split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (member, url) = pair.split_once('=').unwrap_or((pair, ""));
+        if member.is_empty() || url.is_empty() {
+            return Err(Problem::Start(format!("empty URL given for {member:?}")));
+        }
+        members.entry(member.to_owned()).or_default().push(Url::parse(url).map_err(Problem::Start)?);
+    }
+    members.values_mut().for_each(|urls| urls.sort());
+    Ok(members)
+}
+
+fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
+    let batch_limit = match signed(typed, "compaction-batch-limit")? {
+        ..=0 => 1000,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX),
+    };
+    Ok(StoreOptions {
+        quota_backend_bytes: signed(typed, "quota-backend-bytes")?,
+        value_cache_bytes: size(typed, "value-cache-bytes")?,
+        auto_compaction: auto_compaction(typed)?,
+        compaction_batch_limit: batch_limit,
+        compaction_sleep_interval: or_default(duration(typed, "compaction-sleep-interval")?, 10),
+    })
+}
+
+fn auto_compaction(typed: &Typed) -> Result<AutoCompaction, Problem> {
+    const SECONDS_PER_HOUR: u64 = 3600;
+    let retention = typed.text("auto-compaction-retention");
+    let wrong = |text: &str| Problem::Start(format!("error parsing CompactionRetention: {text}"));
+    let number = parse_signed(retention);
+    match typed.text("auto-compaction-mode") {
+        "periodic" => {
+            let period = match number {
+                Ok(hours) => {
+                    let hours = u64::try_from(hours)
+                        .map_err(|_| wrong("--auto-compaction-retention is less than zero"))?;
+                    Duration::from_secs(hours.saturating_mul(SECONDS_PER_HOUR))
+                }
+                Err(_) => match parse_duration(retention) {
+                    Some(period) if !period.negative => period.magnitude,
+                    Some(_) | None => return Err(wrong(&format!("time: invalid duration {retention:?}"))),
+                },
+            };
+            Ok(if period.is_zero() { AutoCompaction::Off } else { AutoCompaction::Periodic(period) })
+        }
+        "revision" => match number {
+            Ok(0) => Ok(AutoCompaction::Off),
+            Ok(revisions) if revisions > 0 => Ok(AutoCompaction::Revisions(revisions)),
+            Ok(_) | Err(_) => {
+                Err(wrong(&format!("strconv.ParseInt: parsing {retention:?}: invalid syntax")))
+            }
+        },
+        "" => Err(Problem::verify("undefined auto-compaction-mode")),
+        other => Err(Problem::Verify(format!("unknown auto-compaction-mode {other:?}"))),
+    }
+}
+
+fn limit_options(typed: &Typed) -> Result<LimitOptions, Problem> {
+    const TEN_MINUTES_MS: u64 = 600_000;
+    const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+    let progress = or_default(duration(typed, "watch-progress-notify-interval")?, TEN_MINUTES_MS);
+    Ok(LimitOptions {
+        max_request_bytes: size(typed, "max-request-bytes")?,
+        max_txn_ops: size(typed, "max-txn-ops")?,
+        max_concurrent_streams: u32::try_from(unsigned(typed, "max-concurrent-streams")?).unwrap_or(u32::MAX),
+        warning_apply_duration: duration(typed, "warning-apply-duration")?,
+        warning_unary_request_duration: duration(typed, "warning-unary-request-duration")?,
+        watch_progress_notify_interval: progress.max(PROGRESS_INTERVAL_MIN),
+    })
+}
+
+fn listen_options(typed: &Typed) -> Result<ListenOptions, Problem> {
+    let threads = match size(typed, "front-threads")? {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1)),
+        threads => threads,
+    };
+    let mut client_urls = urls(typed, "listen-client-urls")?;
+    client_urls.dedup();
+    Ok(ListenOptions {
+        client_urls,
+        client_http_urls: urls(typed, "listen-client-http-urls")?,
+        metrics_urls: urls(typed, "listen-metrics-urls")?,
+        reuse_port: typed.text("socket-reuse-port") == "true",
+        front_threads: threads.max(1),
+        keepalive_min_time: duration(typed, "grpc-keepalive-min-time")?,
+        keepalive_interval: duration(typed, "grpc-keepalive-interval")?,
+        keepalive_timeout: duration(typed, "grpc-keepalive-timeout")?,
+    })
+}
+
+fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
+    let list = |name: &str| {
+        let entries: Vec<String> = typed.text(name).split(',').map(|entry| entry.trim().to_owned()).collect();
+        let all = entries.iter().any(|entry| entry.is_empty() || entry == "*");
+        (!all).then_some(entries)
+    };
+    let extensive_metrics = match typed.text("metrics") {
+        "extensive" => true,
+        "basic" => false,
+        other => return Err(Problem::Verify(format!("unknown metrics level {other:?}: basic or extensive"))),
+    };
+    Ok(HttpOptions { origins: list("cors"), hosts: list("host-whitelist"), extensive_metrics })
+}
+
+/// How to log.
+///
+/// # Errors
+///
+/// When level, format or outputs do not exist.
+pub(super) fn log_options(typed: &Typed) -> Result<LogOptions, Problem> {
+    let level = typed.text("log-level");
+    let level =
+        Level::from_name(level).ok_or_else(|| Problem::Verify(format!("unrecognized level: {level:?}")))?;
+    let form = match typed.text("log-format") {
+        "json" => Form::Json,
+        "console" => Form::Console,
+        other => {
+            let error = format!("unknown log format: {other}, supported values json, console");
+            return Err(Problem::Verify(error));
+        }
+    };
+    let outputs: Vec<&str> = typed.text("log-outputs").split(',').map(str::trim).collect();
+    if outputs.len() > 1 && outputs.contains(&"default") {
+        return Err(Problem::verify("multi logoutput for \"default\" is not supported yet"));
+    }
+    let targets = outputs.into_iter().map(|output| match output {
+        // Standard error is where a service manager picks lines up too.
+        "default" | "stderr" | "systemd/journal" | "" => Target::Stderr,
+        "stdout" => Target::Stdout,
+        path => Target::File(path.to_owned()),
+    });
+    Ok(LogOptions { level, form, targets: targets.collect() })
+}
+
+fn urls(typed: &Typed, name: &str) -> Result<Vec<Url>, Problem> {
+    match typed.text(name) {
+        "" => Ok(Vec::new()),
+        text => Url::parse_list(text).map_err(Problem::Verify),
+    }
+}
+
+fn unsigned(typed: &Typed, name: &str) -> Result<u64, Problem> {
+    parse_unsigned(typed.text(name), u64::MAX).map_err(|error| malformed(typed, name, error))
+}
+
+fn signed(typed: &Typed, name: &str) -> Result<i64, Problem> {
+    parse_signed(typed.text(name)).map_err(|error| malformed(typed, name, error))
+}
+
+fn size(typed: &Typed, name: &str) -> Result<usize, Problem> {
+    Ok(usize::try_from(unsigned(typed, name)?).unwrap_or(usize::MAX))
+}
+
+/// A negative duration counts as none.
+fn duration(typed: &Typed, name: &str) -> Result<Duration, Problem> {
+    let parsed = parse_duration(typed.text(name)).ok_or_else(|| malformed(typed, name, "parse error"))?;
+    Ok(if parsed.negative { Duration::ZERO } else { parsed.magnitude })
+}
+
+/// Zero asks for the default.
+fn or_default(duration: Duration, default_ms: u64) -> Duration {
+    if duration.is_zero() { Duration::from_millis(default_ms) } else { duration }
+}
+
+fn malformed(typed: &Typed, name: &str, error: &str) -> Problem {
+    debug_assert!(table::find(name).is_some(), "{name} is no flag");
+    Problem::Verify(format!("invalid value {:?} for flag -{name}: {error}", typed.text(name)))
+}

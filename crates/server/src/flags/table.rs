@@ -1,0 +1,353 @@
+//! The table of flags: each row is one flag, and everything about flags is read from here.
+//!
+//! The environment variable of `foo-bar` is `ETCD_FOO_BAR`.
+
+
+use super::gates::Gates;
+use super::url::Url;
+use super::value::{parse_bool, parse_duration, parse_signed, parse_unsigned};
+
+/// One flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// The section of the help that it stands in.
+    pub category: Category,
+    /// What its value may be.
+    pub kind: Kind,
+    /// Its value when it is not given, in the same syntax.
+    pub default: &'static str,
+    /// Whether it does something.
+    pub support: Support,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// The sections of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// The member itself and its storage.
+    Member,
+    /// Who it forms a cluster with.
+    Clustering,
+    /// TLS and access from browsers.
+    Security,
+    /// Users and tokens.
+    Auth,
+    /// Metrics and profiles.
+    Monitoring,
+    /// Log lines.
+    Logging,
+    /// Traces.
+    Tracing,
+    /// Behaviour that seldom needs a change.
+    Features,
+    /// What may lose data.
+    Unsafe,
+    /// What etcd does not have.
+    Own,
+}
+
+impl Category {
+    /// All sections, in the order of the help.
+    pub const ALL: [Self; 10] = [
+        Self::Member,
+        Self::Clustering,
+        Self::Security,
+        Self::Auth,
+        Self::Monitoring,
+        Self::Logging,
+        Self::Tracing,
+        Self::Features,
+        Self::Unsafe,
+        Self::Own,
+    ];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Member => "Member",
+            Self::Clustering => "Clustering",
+            Self::Security => "Security",
+            Self::Auth => "Auth",
+            Self::Monitoring => "Profiling and Monitoring",
+            Self::Logging => "Logging",
+            Self::Tracing => "Distributed tracing",
+            Self::Features => "Features",
+            Self::Unsafe => "Unsafe feature",
+            Self::Own => "Only in etched",
+        }
+    }
+}
+
+/// What the value of a flag may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A truth value; the flag alone means true.
+    Bool,
+    /// An unsigned number of 64 bits.
+    Unsigned,
+    /// An unsigned number of 32 bits, with the error texts of `strconv`.
+    Unsigned32,
+    /// A signed number of 64 bits.
+    Signed,
+    /// A duration in Go's syntax.
+    Duration,
+    /// URLs, separated by commas; may be empty only if the default is.
+    Urls,
+    /// Origins of browser pages, separated by commas, or `*`.
+    Origins,
+    /// Texts, separated by commas.
+    List,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// Feature gates.
+    Gates,
+}
+
+/// Whether a flag does something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what it says.
+    Full,
+    /// It is accepted, and a line in the log says why it changes nothing.
+    NoEffect(&'static str),
+    /// It is refused unless its value asks for what is done anyway.
+    Later {
+        /// What is missing.
+        missing: &'static str,
+        /// Values that ask for nothing new.
+        accepts: &'static [&'static str],
+    },
+}
+
+impl Flag {
+    /// The name of its environment variable.
+    pub fn variable(&self) -> String {
+        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// Checks the form of a value.
+    ///
+    /// # Errors
+    ///
+    /// The text that Go's `flag` package or etcd shows for it.
+    pub(super) fn check(&self, text: &str) -> Result<(), String> {
+        self.kind.check(text, self.default.is_empty())
+    }
+}
+
+impl Kind {
+    fn check(self, text: &str, may_be_empty: bool) -> Result<(), String> {
+        let plain = |result: Result<(), &'static str>| result.map_err(str::to_owned);
+        match self {
+            Self::Text | Self::List => Ok(()),
+            Self::Bool => plain(parse_bool(text).map(drop).ok_or("parse error")),
+            Self::Unsigned => plain(parse_unsigned(text, u64::MAX).map(drop)),
+            Self::Signed => plain(parse_signed(text).map(drop)),
+            Self::Unsigned32 => check_unsigned_32(text),
+            Self::Duration => plain(parse_duration(text).map(drop).ok_or("parse error")),
+            Self::Urls if text.is_empty() && may_be_empty => Ok(()),
+            Self::Urls => Url::parse_list(text).map(drop),
+            Self::Origins if text.is_empty() || text == "*" => Ok(()),
+            Self::Origins => Url::parse_list(text).map(drop),
+            Self::Choice(choices) => plain(choices.contains(&text).then_some(()).ok_or("invalid value")),
+            Self::Gates => Gates::parse(text).map(drop),
+        }
+    }
+}
+
+fn check_unsigned_32(text: &str) -> Result<(), String> {
+    match parse_unsigned(text, u32::MAX.into()) {
+        Ok(_) => Ok(()),
+        Err("value out of range") => {
+            Err(format!("strconv.ParseUint: parsing \"{text}\": value out of range"))
+        }
+        Err(_) => Err(format!("strconv.ParseUint: parsing \"{text}\": invalid syntax")),
+    }
+}
+
+/// Flags of old releases that are accepted without a value and change nothing.
+pub(super) const IGNORED: [&str; 15] = [
+    "cluster-active-size",
+    "cluster-remove-delay",
+    "cluster-sync-interval",
+    "config",
+    "force",
+    "max-result-buffer",
+    "max-retry-attempts",
+    "peer-heartbeat-interval",
+    "peer-election-timeout",
+    "retry-interval",
+    "snapshot",
+    "v",
+    "vv",
+    "test.coverprofile",
+    "test.outputdir",
+];
+
+/// The flag of that name.
+pub fn find(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name == name)
+}
+
+const fn flag(
+    category: Category,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    support: Support,
+    help: &'static str,
+) -> Flag {
+    Flag { name, category, kind, default, support, help }
+}
+
+const fn later(missing: &'static str, accepts: &'static [&'static str]) -> Support {
+    Support::Later { missing, accepts }
+}
+
+use Category::{Auth, Clustering, Features, Logging, Member, Monitoring, Own, Security, Tracing, Unsafe};
+use Kind::{Bool, Choice, Duration as Time, List, Origins, Signed, Text, Unsigned, Unsigned32, Urls};
+use Support::{Full, NoEffect};
+
+const OFF: &[&str] = &["false"];
+const ON: &[&str] = &["true"];
+const EMPTY: &[&str] = &[""];
+const TLS: Support = later("TLS", EMPTY);
+const TLS_OFF: Support = later("TLS", OFF);
+const DISCOVERY: Support = later("discovery", EMPTY);
+const OWN_STORE: Support = NoEffect("the store is not bbolt");
+const OWN_RETENTION: Support = NoEffect("files that are no longer needed are removed at once");
+const SMALL_CLUSTER: Support = NoEffect("there are no other members yet");
+
+/// All flags, in the order of the help.
+#[rustfmt::skip]
+pub const FLAGS: &[Flag] = &[
+    flag(Member, "name", Text, "default", Full, "The member's name, as people see it."),
+    flag(Member, "data-dir", Text, "", Full, "The directory of everything that is kept; '${name}.etcd' unless given."),
+    flag(Member, "wal-dir", Text, "", Full, "The directory of the write-ahead log, if it is not to lie in the data directory."),
+    flag(Member, "snapshot-count", Unsigned, "10000", Full, "Applied entries after which the log is cut."),
+    flag(Member, "snapshot-catchup-entries", Unsigned, "5000", Full, "Entries kept behind a cut, so that a slow member can follow without a snapshot."),
+    flag(Member, "heartbeat-interval", Unsigned, "100", Full, "Milliseconds between heartbeats."),
+    flag(Member, "election-timeout", Unsigned, "1000", Full, "Milliseconds without a leader until an election."),
+    flag(Member, "initial-election-tick-advance", Bool, "true", later("a late first election", ON), "Whether the first election after a start is held early."),
+    flag(Member, "listen-peer-urls", Urls, "http://localhost:2380", Full, "URLs to listen on for other members."),
+    flag(Member, "listen-client-urls", Urls, "http://localhost:2379", Full, "URLs to listen on for clients: gRPC, and HTTP unless --listen-client-http-urls is given."),
+    flag(Member, "listen-client-http-urls", Urls, "", Full, "URLs to listen on for HTTP alone; --listen-client-urls then serves gRPC alone."),
+    flag(Member, "max-snapshots", Unsigned, "5", OWN_RETENTION, "Snapshot files to keep. Deprecated."),
+    flag(Member, "max-wals", Unsigned, "5", OWN_RETENTION, "Log files to keep."),
+    flag(Member, "memory-mlock", Bool, "false", later("memory locking", OFF), "Whether the store's pages stay in memory."),
+    flag(Member, "quota-backend-bytes", Signed, "0", Full, "Size of the store from which writes are refused; 0 is 2 GiB, less than 0 is no limit."),
+    flag(Member, "backend-bbolt-freelist-type", Text, "map", OWN_STORE, "The free list of a bbolt file: array or map."),
+    flag(Member, "backend-batch-interval", Time, "0s", OWN_STORE, "Longest time between two commits of the store."),
+    flag(Member, "backend-batch-limit", Signed, "0", OWN_STORE, "Most operations between two commits of the store."),
+    flag(Member, "max-txn-ops", Unsigned, "128", Full, "Most operations in a transaction."),
+    flag(Member, "max-request-bytes", Unsigned, "1572864", Full, "Size of the largest request that is accepted."),
+    flag(Member, "max-concurrent-streams", Unsigned32, "4294967295", Full, "Most requests that a connection may have open at a time."),
+    flag(Member, "grpc-keepalive-min-time", Time, "5s", Full, "Shortest time between two pings of a client."),
+    flag(Member, "grpc-keepalive-interval", Time, "2h0m0s", Full, "Time without traffic after which a connection is pinged; 0 is never."),
+    flag(Member, "grpc-keepalive-timeout", Time, "20s", Full, "Time after which a connection with an unanswered ping is closed; 0 is never."),
+    flag(Member, "socket-reuse-port", Bool, "false", Full, "Whether listeners share their port (SO_REUSEPORT)."),
+    flag(Member, "socket-reuse-address", Bool, "false", Full, "Whether listeners may take an address in TIME_WAIT (SO_REUSEADDR)."),
+    flag(Member, "enable-grpc-gateway", Bool, "true", NoEffect("there is no JSON gateway yet"), "Whether /v3 speaks JSON."),
+    flag(Member, "raft-read-timeout", Time, "5s", SMALL_CLUSTER, "Read timeout of connections to members."),
+    flag(Member, "raft-write-timeout", Time, "5s", SMALL_CLUSTER, "Write timeout of connections to members."),
+    flag(Member, "feature-gates", Kind::Gates, "", Full, "Switches for single features, as A=true,B=false."),
+    flag(Member, "config-file", Text, "", later("configuration files", EMPTY), "A file to read all settings from."),
+
+    flag(Clustering, "initial-advertise-peer-urls", Urls, "http://localhost:2380", Full, "URLs at which other members reach this one."),
+    flag(Clustering, "initial-cluster", Text, "default=http://localhost:2380", Full, "The members of a new cluster, as name=url pairs."),
+    flag(Clustering, "initial-cluster-state", Choice(&["new", "existing"]), "new", Full, "Whether this member starts a cluster or joins one; asked for at the first start only."),
+    flag(Clustering, "initial-cluster-token", Text, "etcd-cluster", Full, "A name that keeps clusters with equal URLs apart."),
+    flag(Clustering, "advertise-client-urls", Urls, "http://localhost:2379", Full, "URLs at which clients reach this member."),
+    flag(Clustering, "discovery-token", Text, "", DISCOVERY, "Token of the discovery service."),
+    flag(Clustering, "discovery-endpoints", List, "", DISCOVERY, "Endpoints of the discovery service."),
+    flag(Clustering, "discovery-dial-timeout", Time, "2s", later("discovery", &["2s"]), "Connect timeout of the discovery service."),
+    flag(Clustering, "discovery-request-timeout", Time, "5s", later("discovery", &["5s"]), "Request timeout of the discovery service."),
+    flag(Clustering, "discovery-keepalive-time", Time, "2s", later("discovery", &["2s"]), "Ping interval of the discovery service."),
+    flag(Clustering, "discovery-keepalive-timeout", Time, "6s", later("discovery", &["6s"]), "Ping timeout of the discovery service."),
+    flag(Clustering, "discovery-insecure-transport", Bool, "true", later("discovery", ON), "Whether discovery goes without TLS."),
+    flag(Clustering, "discovery-insecure-skip-tls-verify", Bool, "false", later("discovery", OFF), "Whether the discovery service's certificate goes unchecked."),
+    flag(Clustering, "discovery-cert", Text, "", DISCOVERY, "Client certificate for discovery."),
+    flag(Clustering, "discovery-key", Text, "", DISCOVERY, "Key of the client certificate for discovery."),
+    flag(Clustering, "discovery-cacert", Text, "", DISCOVERY, "Certificate authorities of the discovery service."),
+    flag(Clustering, "discovery-user", Text, "", DISCOVERY, "User of the discovery service."),
+    flag(Clustering, "discovery-password", Text, "", DISCOVERY, "Password of the discovery service."),
+    flag(Clustering, "discovery-fallback", Choice(&["exit", "proxy"]), "exit", later("discovery", &["exit"]), "What to do when discovery fails."),
+    flag(Clustering, "discovery-srv", Text, "", DISCOVERY, "Domain whose SRV records name the members."),
+    flag(Clustering, "discovery-srv-name", Text, "", DISCOVERY, "Suffix of the SRV service name."),
+    flag(Clustering, "strict-reconfig-check", Bool, "true", later("changes of membership", ON), "Whether changes of membership that endanger the quorum are refused."),
+    flag(Clustering, "pre-vote", Bool, "true", later("elections without pre-vote", ON), "Whether a member asks before it disturbs with an election."),
+    flag(Clustering, "auto-compaction-retention", Text, "0", Full, "History to keep: hours or a duration, or a number of revisions; 0 keeps all."),
+    flag(Clustering, "auto-compaction-mode", Text, "periodic", Full, "What --auto-compaction-retention counts: periodic (time) or revision."),
+    flag(Clustering, "force-new-cluster", Bool, "false", later("making a cluster of one out of a larger one", OFF), "Whether to go on alone with the data of a larger cluster."),
+    flag(Clustering, "max-learners", Signed, "1", SMALL_CLUSTER, "Most members that do not vote."),
+    flag(Clustering, "v2-deprecation", Choice(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", NoEffect("it is deprecated"), "Phase of the v2 store. Deprecated."),
+
+    flag(Security, "cert-file", Text, "", TLS, "Certificate for clients."),
+    flag(Security, "key-file", Text, "", TLS, "Key of the certificate for clients."),
+    flag(Security, "client-cert-auth", Bool, "false", TLS_OFF, "Whether clients must show a certificate."),
+    flag(Security, "client-cert-file", Text, "", TLS, "Certificate of this member as a client."),
+    flag(Security, "client-key-file", Text, "", TLS, "Key of this member as a client."),
+    flag(Security, "client-crl-file", Text, "", TLS, "Revoked client certificates."),
+    flag(Security, "client-cert-allowed-hostname", List, "", TLS, "Names of which a client's certificate must have one."),
+    flag(Security, "trusted-ca-file", Text, "", TLS, "Certificate authorities of clients."),
+    flag(Security, "auto-tls", Bool, "false", TLS_OFF, "Whether certificates for clients are made."),
+    flag(Security, "peer-cert-file", Text, "", TLS, "Certificate for members."),
+    flag(Security, "peer-key-file", Text, "", TLS, "Key of the certificate for members."),
+    flag(Security, "peer-client-cert-auth", Bool, "false", TLS_OFF, "Whether members must show a certificate."),
+    flag(Security, "peer-client-cert-file", Text, "", TLS, "Certificate for calls to members."),
+    flag(Security, "peer-client-key-file", Text, "", TLS, "Key for calls to members."),
+    flag(Security, "peer-trusted-ca-file", Text, "", TLS, "Certificate authorities of members."),
+    flag(Security, "peer-cert-allowed-cn", List, "", TLS, "Common names allowed to members."),
+    flag(Security, "peer-cert-allowed-hostname", List, "", TLS, "Names of which a member's certificate must have one."),
+    flag(Security, "peer-auto-tls", Bool, "false", TLS_OFF, "Whether certificates for members are made."),
+    flag(Security, "peer-crl-file", Text, "", TLS, "Revoked certificates of members."),
+    flag(Security, "peer-skip-client-san-verification", Bool, "false", TLS_OFF, "Whether the address in a member's certificate goes unchecked."),
+    flag(Security, "self-signed-cert-validity", Unsigned, "1", later("TLS", &["1"]), "Years that a made certificate is valid."),
+    flag(Security, "cipher-suites", List, "", TLS, "Cipher suites to offer."),
+    flag(Security, "tls-min-version", Text, "TLS1.2", later("TLS", &["TLS1.2"]), "Oldest TLS version."),
+    flag(Security, "tls-max-version", Text, "", TLS, "Newest TLS version."),
+    flag(Security, "cors", Origins, "*", Full, "Origins of pages that may call; * is all."),
+    flag(Security, "host-whitelist", List, "*", Full, "Host names by which HTTP clients may call without TLS; * is all."),
+
+    flag(Auth, "auth-token", Text, "simple", later("authentication", &["simple"]), "Form of tokens and its options."),
+    flag(Auth, "bcrypt-cost", Unsigned, "10", later("authentication", &["10"]), "Cost of hashing a password, 4 to 31."),
+    flag(Auth, "auth-token-ttl", Unsigned, "300", later("authentication", &["300"]), "Seconds that an unused token lives."),
+
+    flag(Monitoring, "enable-pprof", Bool, "false", later("profiles", OFF), "Whether profiles are served."),
+    flag(Monitoring, "metrics", Text, "basic", Full, "basic, or extensive to add the duration of gRPC calls."),
+    flag(Monitoring, "listen-metrics-urls", Urls, "", Full, "URLs to listen on for metrics and health alone."),
+
+    flag(Logging, "logger", Text, "zap", later("other loggers", &["zap"]), "The only choice is zap."),
+    flag(Logging, "log-outputs", List, "default", Full, "Where log lines go: stderr, stdout or files."),
+    flag(Logging, "log-level", Text, "info", Full, "debug, info, warn, error, panic or fatal."),
+    flag(Logging, "log-format", Text, "json", Full, "json or console."),
+    flag(Logging, "enable-log-rotation", Bool, "false", later("log rotation", OFF), "Whether the log file is rotated."),
+    flag(Logging, "log-rotation-config-json", Text, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", later("log rotation", &["{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}"]), "How the log file is rotated."),
+    flag(Logging, "warning-unary-request-duration", Time, "300ms", Full, "Duration of a request from which a warning is logged."),
+
+    flag(Tracing, "enable-distributed-tracing", Bool, "false", later("tracing", OFF), "Whether traces are sent."),
+    flag(Tracing, "distributed-tracing-address", Text, "localhost:4317", later("tracing", &["localhost:4317"]), "Where traces are sent."),
+    flag(Tracing, "distributed-tracing-service-name", Text, "etcd", later("tracing", &["etcd"]), "Service name in traces."),
+    flag(Tracing, "distributed-tracing-instance-id", Text, "", later("tracing", EMPTY), "Name of this member in traces."),
+    flag(Tracing, "distributed-tracing-sampling-rate", Signed, "0", later("tracing", &["0"]), "Traces sent of a million."),
+
+    flag(Features, "corrupt-check-time", Time, "0s", SMALL_CLUSTER, "Time between two comparisons of all members' data."),
+    flag(Features, "compact-hash-check-time", Time, "1m0s", SMALL_CLUSTER, "Time between two comparisons of all members' compaction hashes."),
+    flag(Features, "compaction-batch-limit", Signed, "0", Full, "Revisions removed at a time; 0 is 1000."),
+    flag(Features, "compaction-sleep-interval", Time, "0s", Full, "Pause between two removals; 0 is 10ms."),
+    flag(Features, "watch-progress-notify-interval", Time, "0s", Full, "Time between progress notifications of a watch; 0 is 10m."),
+    flag(Features, "warning-apply-duration", Time, "100ms", Full, "Duration of applying an entry from which a warning is logged."),
+    flag(Features, "bootstrap-defrag-threshold-megabytes", Unsigned, "0", later("defragmentation at start", &["0"]), "Megabytes to win from which the store is defragmented at start; 0 is never."),
+    flag(Features, "downgrade-check-time", Time, "5s", SMALL_CLUSTER, "Time between two looks at a downgrade."),
+
+    flag(Unsafe, "unsafe-no-fsync", Bool, "false", later("writing without syncing", OFF), "Whether nothing is synced to disk: data will be lost."),
+
+    flag(Own, "value-cache-bytes", Unsigned, "268435456", Full, "Memory for values that are read from memory rather than from disk."),
+    flag(Own, "front-threads", Unsigned, "0", Full, "Threads that serve connections; 0 is one less than there are cores."),
+];
+

@@ -1,0 +1,293 @@
+use super::table::{FLAGS, Kind, Support};
+use super::*;
+
+fn arguments(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn load_text(text: &str) -> Result<Loaded, Stop> {
+    load("etched", &arguments(text), &[])
+}
+
+fn options(text: &str) -> Options {
+    match load_text(text) {
+        Ok(loaded) => loaded.options,
+        Err(stop) => panic!("{text}: {stop:?}"),
+    }
+}
+
+fn usage_error(text: &str) -> String {
+    match load_text(text) {
+        Err(Stop::Text { stderr, code: 2, .. }) => stderr.lines().next().unwrap_or_default().to_owned(),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// The message and the `error` field of the last line of a refused start.
+fn refusal(result: Result<Loaded, Stop>) -> (&'static str, String) {
+    let Err(Stop::Refused { notices, .. }) = result else { panic!("{result:?}") };
+    let last = notices.last().expect("a refusal says why");
+    let Some((_, Value::Text(text))) = last.fields.last() else { panic!("{last:?}") };
+    (last.message, text.clone())
+}
+
+#[test]
+fn the_table_is_consistent() {
+    let mut names: Vec<_> = FLAGS.iter().map(|flag| flag.name).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name stands twice");
+    for flag in FLAGS {
+        assert_eq!(flag.check(flag.default), Ok(()), "the default of {}", flag.name);
+        assert!(flag.help.ends_with('.'), "the help of {}", flag.name);
+        // Kubernetes sets such variables for its own purposes.
+        let variable = flag.variable();
+        let injected = variable == "ETCD_PORT" || variable.starts_with("ETCD_SERVICE_");
+        assert!(!injected && variable != "ETCD_VERSION", "{variable}");
+        if let Support::Later { accepts, .. } = flag.support {
+            assert!(!accepts.is_empty() && accepts.contains(&flag.default), "{} refuses its default", flag.name);
+        }
+    }
+}
+
+#[test]
+fn each_flag_of_etcd_has_a_row_with_its_default() {
+    // Flags of etcd 3.7.2 and what its help shows as default, where that is a plain value.
+    for (name, default) in [
+        ("name", "default"),
+        ("snapshot-count", "10000"),
+        ("heartbeat-interval", "100"),
+        ("election-timeout", "1000"),
+        ("listen-peer-urls", "http://localhost:2380"),
+        ("listen-client-urls", "http://localhost:2379"),
+        ("max-txn-ops", "128"),
+        ("max-request-bytes", "1572864"),
+        ("grpc-keepalive-min-time", "5s"),
+        ("initial-cluster", "default=http://localhost:2380"),
+        ("initial-cluster-state", "new"),
+        ("initial-cluster-token", "etcd-cluster"),
+        ("auto-compaction-retention", "0"),
+        ("auto-compaction-mode", "periodic"),
+        ("strict-reconfig-check", "true"),
+        ("pre-vote", "true"),
+        ("cors", "*"),
+        ("host-whitelist", "*"),
+        ("tls-min-version", "TLS1.2"),
+        ("auth-token", "simple"),
+        ("bcrypt-cost", "10"),
+        ("metrics", "basic"),
+        ("log-level", "info"),
+        ("log-format", "json"),
+        ("warning-apply-duration", "100ms"),
+        ("max-learners", "1"),
+    ] {
+        assert_eq!(table::find(name).map(|flag| flag.default), Some(default), "{name}");
+    }
+}
+
+#[test]
+fn flags_have_the_syntax_of_go() {
+    for text in ["-name a", "--name a", "-name=a", "--name=a", "--name=b --name=a", "--name a --"] {
+        assert_eq!(options(text).member.name, "a", "{text}");
+    }
+    assert!(options("--socket-reuse-port").listen.reuse_port);
+    assert!(!options("--socket-reuse-port=f").listen.reuse_port);
+    let (message, error) = refusal(load_text("--socket-reuse-port false"));
+    assert_eq!((message, error.as_str()), ("failed to verify flags", "\"false\" is not a valid flag"));
+}
+
+#[test]
+fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
+    for (text, error) in [
+        ("--bogus", "flag provided but not defined: -bogus"),
+        ("--experimental-corrupt-check-time=1s", "flag provided but not defined: -experimental-corrupt-check-time"),
+        ("--snapshot-count=abc", "invalid value \"abc\" for flag -snapshot-count: parse error"),
+        ("--snapshot-count=99999999999999999999", "invalid value \"99999999999999999999\" for flag -snapshot-count: value out of range"),
+        ("--pre-vote=x", "invalid boolean value \"x\" for -pre-vote: parse error"),
+        ("--snapshot-count", "flag needs an argument: -snapshot-count"),
+        ("--=x", "bad flag syntax: --=x"),
+        ("---x", "bad flag syntax: ---x"),
+        ("--max-concurrent-streams=x", "invalid value \"x\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"x\": invalid syntax"),
+        ("--max-concurrent-streams=99999999999", "invalid value \"99999999999\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"99999999999\": value out of range"),
+        ("--listen-client-urls=foo", "invalid value \"foo\" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: foo"),
+        ("--warning-apply-duration=5", "invalid value \"5\" for flag -warning-apply-duration: parse error"),
+        ("--initial-cluster-state=bad", "invalid value \"bad\" for flag -initial-cluster-state: invalid value"),
+        ("--feature-gates=Foo=true", "invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo"),
+        ("--cors a", "invalid value \"a\" for flag -cors: URL scheme must be http, https, unix, or unixs: a"),
+    ] {
+        assert_eq!(usage_error(text), error);
+    }
+}
+
+#[test]
+fn flags_that_do_nothing_yet_are_refused_by_name_unless_they_change_nothing() {
+    assert_eq!(
+        usage_error("--cert-file=server.crt"),
+        "flag -cert-file cannot be set to \"server.crt\": etched does not have TLS yet"
+    );
+    assert_eq!(
+        usage_error("--auth-token=jwt,pub-key=a"),
+        "flag -auth-token cannot be set to \"jwt,pub-key=a\": etched does not have authentication yet"
+    );
+    options("--auto-tls=false --pre-vote=1 --logger=zap --auth-token=simple --strict-reconfig-check");
+    let variables = [("ETCD_CERT_FILE".to_owned(), "a".to_owned())];
+    let (message, error) = refusal(load("etched", &[], &variables));
+    assert_eq!(message, "failed to verify flags");
+    assert_eq!(error, "ETCD_CERT_FILE cannot be set to \"a\": etched does not have TLS yet");
+}
+
+#[test]
+fn flags_without_effect_are_accepted_and_say_so() {
+    let loaded = load_text("--max-wals=3 --force --max-snapshots 2").unwrap();
+    let messages: Vec<_> = loaded.notices.iter().map(|notice| notice.message).collect();
+    assert!(messages.contains(&"flag has no effect"), "{messages:?}");
+    assert!(messages.contains(&"flag is no longer supported - ignoring"), "{messages:?}");
+    assert!(messages.iter().any(|message| message.starts_with("--max-snapshots is deprecated in 3.6")));
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_etcds_texts() {
+    let verify = "failed to verify flags";
+    let start = "discovery failed";
+    for (text, message, error) in [
+        ("foo", verify, "\"foo\" is not a valid flag"),
+        ("--listen-client-urls=http://foo:2379", verify, "expected IP in URL for binding (http://foo:2379)"),
+        ("--listen-client-urls=http://127.0.0.1:1111", "advertise client URLs are not set", "--advertise-client-urls is required when --listen-client-urls is set explicitly"),
+        ("--initial-advertise-peer-urls=http://:2380", verify, "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" (unexpected empty host (http://:2380))"),
+        ("--advertise-client-urls=http://:1", verify, "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" (unexpected empty host (http://:1))"),
+        ("--heartbeat-interval=0", verify, "--heartbeat-interval must be >0 (set to 0ms)"),
+        ("--election-timeout=0", verify, "--election-timeout must be >0 (set to 0ms)"),
+        ("--heartbeat-interval=300", verify, "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]"),
+        ("--election-timeout=60000", verify, "--election-timeout[60000ms] is too long, and should be set less than 50000ms"),
+        ("--auto-compaction-mode=foo", verify, "unknown auto-compaction-mode \"foo\""),
+        ("--auto-compaction-mode=", verify, "undefined auto-compaction-mode"),
+        ("--auto-compaction-retention=xx", start, "error parsing CompactionRetention: time: invalid duration \"xx\""),
+        ("--log-format=x", verify, "unknown log format: x, supported values json, console"),
+        ("--log-outputs=default,stderr", verify, "multi logoutput for \"default\" is not supported yet"),
+        ("--log-level=bad", verify, "unrecognized level: \"bad\""),
+        ("--feature-gates=LeaseCheckpointPersist=true", verify, "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint"),
+        ("--listen-metrics-urls=https://127.0.0.1:1", start, "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"),
+        ("--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1", start, "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme"),
+    ] {
+        let (got_message, got) = refusal(load_text(text));
+        assert_eq!((got_message, got.as_str()), (message, error), "{text}");
+    }
+}
+
+#[test]
+fn the_initial_cluster_must_name_this_member_with_its_own_urls() {
+    let check = |text: &str| options(text).check_initial_cluster().unwrap_err();
+    assert_eq!(
+        check("--initial-cluster=x=http://localhost:2380"),
+        "couldn't find local name \"default\" in the initial cluster configuration"
+    );
+    assert_eq!(
+        check("--name=y --initial-cluster=y=http://127.0.0.1:2480"),
+        "--initial-cluster has y=http://127.0.0.1:2480 but missing from \
+         --initial-advertise-peer-urls=http://localhost:2380 (resolved urls: \"http://localhost:2380\" != \
+         \"http://127.0.0.1:2480\")"
+    );
+    assert_eq!(
+        check("--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"),
+        "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url"
+            .replace("b=http://localhost:2380,default", "b=http://localhost:2380,default")
+    );
+    assert_eq!(options("--name=z").check_initial_cluster(), Ok(()), "the default follows the name");
+}
+
+#[test]
+fn defaults_are_those_of_etcd() {
+    let options = options("--name=m");
+    assert_eq!(options.member.data_dir.to_str(), Some("m.etcd"));
+    assert_eq!(options.limits.max_request_bytes, 1_572_864);
+    assert_eq!(options.limits.watch_progress_notify_interval.as_secs(), 600);
+    assert_eq!(options.store.compaction_batch_limit, 1000);
+    assert_eq!(options.store.compaction_sleep_interval.as_millis(), 10);
+    assert_eq!(options.store.auto_compaction, AutoCompaction::Off);
+    assert_eq!(options.listen.keepalive_interval.as_secs(), 7200);
+    assert_eq!(options.http.origins, None);
+    assert!(options.listen.front_threads >= 1);
+}
+
+#[test]
+fn auto_compaction_counts_hours_durations_or_revisions() {
+    let mode = |text: &str| options(text).store.auto_compaction;
+    assert_eq!(mode("--auto-compaction-retention=2"), AutoCompaction::Periodic(std::time::Duration::from_secs(7200)));
+    assert_eq!(mode("--auto-compaction-retention=5m"), AutoCompaction::Periodic(std::time::Duration::from_secs(300)));
+    assert_eq!(
+        mode("--auto-compaction-mode=revision --auto-compaction-retention=1000"),
+        AutoCompaction::Revisions(1000)
+    );
+}
+
+#[test]
+fn the_environment_stands_in_where_the_command_line_is_silent() {
+    let variables = [
+        ("ETCD_NAME".to_owned(), "e".to_owned()),
+        ("ETCD_DATA_DIR".to_owned(), String::new()),
+        ("ETCD_FOO".to_owned(), "1".to_owned()),
+        ("ETCD_VERSION".to_owned(), "3.5".to_owned()),
+        ("ETCDCTL_API".to_owned(), "3".to_owned()),
+    ];
+    let loaded = load("etched", &arguments("--data-dir=d"), &variables).unwrap();
+    assert_eq!(loaded.options.member.name, "e");
+    let lines: Vec<_> = loaded.notices.iter().map(|notice| (notice.message, notice.fields.clone())).collect();
+    assert_eq!(
+        lines[..3],
+        [
+            (
+                "recognized and used environment variable",
+                vec![("variable-name", "ETCD_NAME".into()), ("variable-value", "e".into())]
+            ),
+            ("unrecognized environment variable", vec![("environment-variable", "ETCD_FOO=1".into())]),
+            (
+                "cannot set special environment variable",
+                vec![("key", "ETCD_VERSION".into()), ("value", "3.5".into())]
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_variable_that_the_command_line_contradicts_is_fatal() {
+    let variables = [("ETCD_NAME".to_owned(), "x".to_owned())];
+    let (message, variable) = refusal(load("etched", &arguments("--name=y"), &variables));
+    assert!(message.ends_with("(either unset environment variable or disable flag))"), "{message}");
+    assert_eq!(variable, "ETCD_NAME");
+}
+
+#[test]
+fn a_bad_value_in_the_environment_names_its_variable() {
+    let variables = [("ETCD_SNAPSHOT_COUNT".to_owned(), "abc".to_owned())];
+    let (message, error) = refusal(load("etched", &[], &variables));
+    assert_eq!(message, "failed to verify flags");
+    assert_eq!(error, "invalid value \"abc\" for ETCD_SNAPSHOT_COUNT: parse error");
+}
+
+#[test]
+fn version_and_help_exit_with_zero() {
+    let Err(Stop::Text { stdout, code: 0, .. }) = load_text("--version") else { panic!() };
+    assert!(stdout.starts_with("etcd Version: 3.7.2\nGit SHA: "), "{stdout}");
+    assert_eq!(stdout.lines().count(), 5);
+    assert!(stdout.lines().nth(3).is_some_and(|line| line.starts_with("Go OS/Arch: linux/")));
+    for text in ["-h", "--help", "--version -h"] {
+        let Err(Stop::Text { stdout, stderr, code: 0 }) = load_text(text) else { panic!("{text}") };
+        assert!(stderr.starts_with("Usage:"));
+        assert!(FLAGS.iter().all(|flag| stdout.contains(&format!("  --{} '", flag.name))));
+    }
+}
+
+#[test]
+fn a_wildcard_listener_is_advertised_by_a_real_address_or_not_at_all() {
+    let loaded = load_text("--name=w --listen-peer-urls=http://0.0.0.0:2380").unwrap();
+    let member = &loaded.options.member;
+    let detected = loaded.notices.iter().any(|notice| notice.message == "detected default host for advertise");
+    assert_eq!(detected, member.initial_advertise_peer_urls[0].host() != "localhost");
+    assert_eq!(loaded.options.check_initial_cluster(), Ok(()));
+}
+
+#[test]
+fn kinds_and_defaults_of_booleans_agree() {
+    for flag in FLAGS.iter().filter(|flag| flag.kind == Kind::Bool) {
+        assert!(["true", "false"].contains(&flag.default), "{}", flag.name);
+    }
+}

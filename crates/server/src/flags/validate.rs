@@ -1,0 +1,258 @@
+//! Which values go together, with etcd's texts for those that do not.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::options::{MemberOptions, Options};
+use super::typed::Typed;
+use super::url::{Scheme, Url, joined};
+use super::{Notice, Problem};
+use crate::logging::Level;
+
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(50_000);
+const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
+
+/// Checks what single values cannot show.
+///
+/// # Errors
+///
+/// The first thing that is wrong, in etcd's order.
+pub(super) fn check(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) -> Result<(), Problem> {
+    let (member, listen) = (&options.member, &options.listen);
+    check_bound_hosts(&member.listen_peer_urls)?;
+    check_bound_hosts(&listen.client_urls)?;
+    if listen.client_http_urls.is_empty() {
+        let message = "Running http and grpc server on single port. This is not recommended for production.";
+        notices.push(Notice::new(Level::Warn, message, Vec::new()));
+    }
+    check_bound_hosts(&listen.client_http_urls)?;
+    check_bound_hosts(&listen.metrics_urls)?;
+    check_advertised(options)?;
+    check_intervals(options)?;
+    if typed.has("listen-client-urls") && !typed.has("advertise-client-urls") {
+        return Err(Problem::NoAdvertisedUrls);
+    }
+    check_gates(options)?;
+    check_schemes(options)?;
+    warn(options, typed, notices);
+    Ok(())
+}
+
+fn check_bound_hosts(urls: &[Url]) -> Result<(), Problem> {
+    for url in urls {
+        match url.scheme() {
+            Scheme::Unix | Scheme::Unixs => continue,
+            Scheme::Http | Scheme::Https => {}
+        }
+        let is_address = url.host().is_empty() || url.host().parse::<IpAddr>().is_ok();
+        if url.host() != "localhost" && !is_address {
+            return Err(Problem::Verify(format!("expected IP in URL for binding ({url})")));
+        }
+    }
+    Ok(())
+}
+
+fn check_advertised(options: &Options) -> Result<(), Problem> {
+    let empty_host = |urls: &[Url]| {
+        let empty = urls.iter().find(|url| url.host().is_empty());
+        empty.map(|url| format!("unexpected empty host ({url})"))
+    };
+    let peer_urls = &options.member.initial_advertise_peer_urls;
+    if let Some(error) = empty_host(peer_urls) {
+        let urls = joined(peer_urls);
+        let text = format!("--initial-advertise-peer-urls {urls:?} must be \"host:port\" ({error})");
+        return Err(Problem::Verify(text));
+    }
+    let client_urls = &options.member.advertise_client_urls;
+    if let Some(error) = empty_host(client_urls) {
+        let urls = joined(client_urls);
+        return Err(Problem::Verify(format!(
+            "--advertise-client-urls {urls:?} must be in the format \"host:port\", \"unix:/path/to/socket\" or \
+             \"unixs:/path/to/socket\" ({error})"
+        )));
+    }
+    Ok(())
+}
+
+fn check_intervals(options: &Options) -> Result<(), Problem> {
+    let heartbeat = options.member.heartbeat_interval;
+    let election = options.member.election_timeout;
+    let (heartbeat_ms, election_ms) = (heartbeat.as_millis(), election.as_millis());
+    let error = if heartbeat.is_zero() {
+        "--heartbeat-interval must be >0 (set to 0ms)".to_owned()
+    } else if election.is_zero() {
+        "--election-timeout must be >0 (set to 0ms)".to_owned()
+    } else if heartbeat_ms.saturating_mul(5) > election_ms {
+        format!(
+            "--election-timeout[{election_ms}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat_ms}ms]"
+        )
+    } else if election > ELECTION_TIMEOUT_MAX {
+        let max_ms = ELECTION_TIMEOUT_MAX.as_millis();
+        format!("--election-timeout[{election_ms}ms] is too long, and should be set less than {max_ms}ms")
+    } else {
+        return Ok(());
+    };
+    Err(Problem::Verify(error))
+}
+
+fn check_gates(options: &Options) -> Result<(), Problem> {
+    if options.gates.is_on("LeaseCheckpointPersist") && !options.gates.is_on("LeaseCheckpoint") {
+        let text = "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint";
+        return Err(Problem::verify(text));
+    }
+    Ok(())
+}
+
+/// TLS comes with its own flags; a URL alone cannot ask for it.
+fn check_schemes(options: &Options) -> Result<(), Problem> {
+    let listen = &options.listen;
+    for url in listen.client_urls.iter().chain(&listen.client_http_urls) {
+        if url.scheme().is_secure() {
+            return Err(Problem::Start(format!(
+                "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
+            )));
+        }
+        let twice = listen.client_urls.contains(url) && listen.client_http_urls.contains(url);
+        if twice {
+            return Err(Problem::Start(format!(
+                "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {url}"
+            )));
+        }
+    }
+    if listen.metrics_urls.iter().any(|url| url.scheme().is_secure()) {
+        let text = "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url";
+        return Err(Problem::Start(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn warn(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) {
+    let mut warn = |message, fields| notices.push(Notice::new(Level::Warn, message, fields));
+    if options.member.name == "default" {
+        warn(
+            "it isn't recommended to use default name, please set a value for --name. Note that etcd might run \
+             into issue when multiple members have the same default name",
+            vec![("name", "default".into())],
+        );
+    }
+    if typed.has("max-snapshots") {
+        warn("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.", Vec::new());
+    }
+    if typed.has("v2-deprecation") {
+        warn(
+            "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, \
+             ignoring user input.",
+            Vec::new(),
+        );
+    }
+    if options.limits.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
+        let fields = vec![
+            ("max-request-bytes", options.limits.max_request_bytes.into()),
+            ("recommended-request-bytes", REQUEST_BYTES_RECOMMENDED.into()),
+        ];
+        warn("exceeded recommended request limit", fields);
+    }
+    for (name, reason) in typed.without_effect() {
+        warn("flag has no effect", vec![("flag-name", name.into()), ("reason", reason.into())]);
+    }
+}
+
+impl Options {
+    /// Checks `--initial-cluster`, which counts only when a member starts for the first time.
+    ///
+    /// # Errors
+    ///
+    /// etcd's text, which it reports as the fatal line `discovery failed`.
+    pub fn check_initial_cluster(&self) -> Result<(), String> {
+        check_initial_cluster(&self.member)
+    }
+}
+
+fn check_initial_cluster(member: &MemberOptions) -> Result<(), String> {
+    let name = &member.name;
+    let Some(own) = member.initial_cluster.get(name) else {
+        let text = format!("couldn't find local name {name:?} in the initial cluster configuration");
+        return Err(text);
+    };
+    let mut all: Vec<&Url> = member.initial_cluster.values().flatten().collect();
+    all.sort();
+    if all.windows(2).any(|pair| pair[0] == pair[1]) {
+        let members = member.initial_cluster.iter();
+        let text: Vec<String> =
+            members.flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}"))).collect();
+        return Err(format!("initial cluster {} has duplicate url", text.join(",")));
+    }
+    let advertised = &member.initial_advertise_peer_urls;
+    if own != advertised {
+        let cluster: Vec<String> = own.iter().map(|url| format!("{name}={url}")).collect();
+        let (cluster, advertised_text) = (cluster.join(","), joined(advertised));
+        let resolved =
+            format!("(resolved urls: {:?} != {:?})", joined(advertised), joined(own));
+        let more_in_cluster = own.iter().any(|url| !advertised.contains(url));
+        return Err(if more_in_cluster {
+            format!(
+                "--initial-cluster has {cluster} but missing from --initial-advertise-peer-urls={advertised_text} \
+                 {resolved}"
+            )
+        } else {
+            format!(
+                "--initial-advertise-peer-urls has {advertised_text} but missing from --initial-cluster={cluster} \
+                 {resolved}"
+            )
+        });
+    }
+    Ok(())
+}
+
+/// Puts in what only this machine knows: the address by which others reach it, and the name of the data directory.
+pub(super) fn substitute(options: &mut Options, typed: &Typed, notices: &mut Vec<Notice>) {
+    let wildcard = |urls: &[Url]| urls.iter().any(|url| url.host() == Ipv4Addr::UNSPECIFIED.to_string());
+    let clients = !typed.has("advertise-client-urls") && wildcard(&options.listen.client_urls);
+    let peers = !typed.has("initial-advertise-peer-urls") && wildcard(&options.member.listen_peer_urls);
+    if clients || peers {
+        match default_host() {
+            Some(host) => {
+                notices.push(Notice::new(
+                    Level::Info,
+                    "detected default host for advertise",
+                    vec![("host", host.to_string().into())],
+                ));
+                advertise(options, typed, host, (clients, peers));
+            }
+            None => notices.push(Notice::new(
+                Level::Info,
+                "failed to detect default host",
+                vec![("error", "could not find default route".into())],
+            )),
+        }
+    }
+    if typed.text("data-dir").is_empty() {
+        let path = options.member.data_dir.to_string_lossy().into_owned();
+        let fields = vec![("data-dir", path.into())];
+        notices.push(Notice::new(Level::Warn, "'data-dir' was empty; using default", fields));
+    }
+}
+
+fn advertise(options: &mut Options, typed: &Typed, host: IpAddr, (clients, peers): (bool, bool)) {
+    let member = &mut options.member;
+    let replaced = |urls: &[Url]| urls.iter().map(|url| url.with_host(host)).collect::<Vec<_>>();
+    if clients {
+        member.advertise_client_urls = replaced(&options.listen.client_urls);
+    }
+    if peers {
+        member.initial_advertise_peer_urls = replaced(&member.listen_peer_urls);
+        if !typed.has("initial-cluster") {
+            let own = member.initial_advertise_peer_urls.clone();
+            member.initial_cluster.insert(member.name.clone(), own);
+        }
+    }
+}
+
+/// The address that this machine would send from to a far address; nothing is sent.
+fn default_host() -> Option<IpAddr> {
+    let far: SocketAddr = (Ipv4Addr::new(192, 0, 2, 1), 9).into();
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(far).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}
