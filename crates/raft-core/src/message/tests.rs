@@ -1,0 +1,1 @@
+//! Round trips of messages, and what is refused.
