@@ -57,8 +57,10 @@ impl Alarms {
     pub(crate) fn restore(view: &dyn ReadView) -> Result<Self, RestoreError> {
         let mut raised = BTreeSet::new();
         let mut damaged = None;
-        view.scan(Table::Alarm, (Bound::Unbounded, Bound::Unbounded), &mut |key, _| {
-            match schema::decode_alarm(&Bytes::copy_from_slice(key)) {
+        view.scan(
+            Table::Alarm,
+            (Bound::Unbounded, Bound::Unbounded),
+            &mut |key, _| match schema::decode_alarm(&Bytes::copy_from_slice(key)) {
                 Some(alarm) => {
                     raised.insert(alarm);
                     ControlFlow::Continue(())
@@ -67,19 +69,22 @@ impl Alarms {
                     damaged = Some(Bytes::copy_from_slice(key));
                     ControlFlow::Break(())
                 }
-            }
-        })?;
+            },
+        )?;
         match damaged {
-            Some(key) => {
-                Err(BackendError::Damaged { table: Table::Alarm, key, why: "the key is no alarm of a known kind" }.into())
+            Some(key) => Err(BackendError::Damaged {
+                table: Table::Alarm,
+                key,
+                why: "the key is no alarm of a known kind",
             }
+            .into()),
             None => Ok(Self { raised }),
         }
     }
 
     /// All alarms, by kind and member.
-    pub fn iter(&self) -> impl Iterator<Item = AlarmMember> + '_ {
-        self.raised.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = &AlarmMember> {
+        self.raised.iter()
     }
 
     /// Whether any member has an alarm of this kind.
@@ -94,7 +99,7 @@ impl Alarms {
 
     /// The alarms of one kind, or all.
     pub(crate) fn list(&self, kind: Option<AlarmKind>) -> Vec<AlarmMember> {
-        self.iter().filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind)).collect()
+        self.iter().copied().filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind)).collect()
     }
 
     /// Returns whether the alarm is new.

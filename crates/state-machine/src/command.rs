@@ -217,13 +217,6 @@ pub struct AuthOperation {
     pub message: Bytes,
 }
 
-/// The branches that a transaction takes, decided before its first change.
-///
-/// One entry per transaction on the taken path, in the order of a walk: the outermost, then those nested in its taken
-/// branch, each followed by its own.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct TxnPath(pub(crate) Vec<bool>);
-
 /// What the member that takes a request allows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -62,14 +62,16 @@ mod version;
 pub use alarms::{AlarmKind, AlarmMember, Alarms};
 pub use applied::{Applied, DeleteRangeDone, Effects, Outcome, PutDone, TxnDone, TxnOpDone};
 pub use command::{
-    AlarmRequest, AuthOperation, Command, Compact, Compare, CompareTarget, DeleteRange, Header, Limits, Put, Range, Txn,
-    TxnOp, TxnPath,
+    AlarmRequest, AuthOperation, Command, Compact, Compare, CompareTarget, DeleteRange, Header, Limits, Put,
+    Range, Txn, TxnOp,
 };
 pub use machine::{ApplyError, Options, RestoreError, StateMachine};
 pub use members::{
-    BootstrapChange, ConfChangeKind, ConfChangeRecord, ConfState, Downgrade, Member, MemberChange, Members, bootstrap_changes,
-    cluster_id, member_id,
+    BootstrapChange, ConfChangeKind, ConfChangeRecord, ConfState, Downgrade, Member, MemberChange, Members,
+    bootstrap_changes, check_peer_urls, cluster_id, member_id,
 };
 pub use read::ReadError;
 pub use refusal::Refusal;
 pub use version::Version;
+
+pub use etched_mvcc::{Change, ChangeKind, HashKv, HashPlan, RangeOutput, RangeQuery};

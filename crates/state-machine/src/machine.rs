@@ -1,6 +1,5 @@
 //! The machine itself: entries in, answers out, a batch of writes now and then.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -106,7 +105,7 @@ pub enum ApplyError {
 }
 
 /// Why a stored state cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// The store failed, or a record is damaged.
@@ -116,8 +115,8 @@ pub enum RestoreError {
     #[error("the stored keys could not be restored")]
     Store(#[from] etched_mvcc::RestoreError),
     /// The leases do not fit together.
-    #[error("the stored leases could not be restored: {0}")]
-    Leases(String),
+    #[error("the stored leases could not be restored")]
+    Leases(#[from] etched_lease::RestoreError),
 }
 
 impl StateMachine {
@@ -152,7 +151,13 @@ impl StateMachine {
     /// # Panics
     ///
     /// If `index` does not follow [`applied`](Self::applied), or `term` is lower than that of the entry before.
-    pub fn apply(&mut self, view: &dyn ReadView, index: u64, term: u64, data: &Bytes) -> Result<Applied, ApplyError> {
+    pub fn apply(
+        &mut self,
+        view: &dyn ReadView,
+        index: u64,
+        term: u64,
+        data: &Bytes,
+    ) -> Result<Applied, ApplyError> {
         if data.is_empty() {
             self.advance(index, term);
             return Ok(self.applied_as(0, Ok(Outcome::Nothing), Progress::default()));
@@ -288,6 +293,16 @@ impl StateMachine {
         cost > 0 && self.database.total_bytes.saturating_add(cost) >= quota
     }
 
+    /// The quota as it was set, in bytes: 0 is the default, a negative number is none.
+    pub fn quota_bytes(&self) -> i64 {
+        self.options.quota_bytes
+    }
+
+    /// This member.
+    pub fn member_id(&self) -> u64 {
+        self.options.member_id
+    }
+
     /// The current revision.
     pub fn revision(&self) -> i64 {
         self.state.store.revision()
@@ -378,9 +393,12 @@ impl StateMachine {
             Command::LeaseRevoke { id } => Ok(lease::revoke(id, state, batch, progress)?),
             Command::LeaseCheckpoint(notes) => Ok(lease::checkpoint(notes, state, batch, progress)?),
             Command::Alarm(request) => Ok(alarm::apply(&request, state, batch, progress)),
-            Command::ClusterVersionSet { version } => Ok(cluster::set_version(&version, state, batch, progress)?),
+            Command::ClusterVersionSet { version } => {
+                Ok(cluster::set_version(&version, state, batch, progress)?)
+            }
             Command::MemberAttributes { member_id, name, client_urls } => {
-                progress.effects.members_changed = state.members.describe(member_id, name, client_urls, batch);
+                progress.effects.members_changed =
+                    state.members.describe(member_id, name, client_urls, batch);
                 Ok(Outcome::Nothing)
             }
             Command::DowngradeSet { enabled, version } => {

@@ -58,7 +58,6 @@ impl StateMachine {
     /// If the transaction is not [read-only](Txn::is_read_only).
     pub fn read_txn(&self, view: &dyn ReadView, txn: &Txn) -> Result<TxnDone, ReadError> {
         assert!(txn.is_read_only(), "a transaction that may write goes through the log");
-        let path = txn::admit(txn, self.store(), self.leases(), view)?;
-        txn::read(txn, &path, self.store(), view)
+        txn::read(txn, self.store(), self.leases(), view)
     }
 }

@@ -49,6 +49,10 @@ pub enum Refusal {
     MemberNotLearner,
     /// There are as many learners as are allowed.
     TooManyLearners,
+    /// Too few of the voters would be members that ever started.
+    NotEnoughStarted,
+    /// A peer address is malformed, or none is given.
+    MemberBadUrls,
     /// The context of a change of the cluster is missing or no member description.
     MalformedMember,
     /// The version is not of the form `major.minor.patch`.

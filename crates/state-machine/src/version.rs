@@ -55,7 +55,18 @@ mod tests {
         assert_eq!("3.7.0".parse(), Ok(Version::new(3, 7, 0)));
         assert_eq!(Version::new(3, 10, 2).to_string(), "3.10.2");
         assert!(Version::new(3, 10, 0) > Version::new(3, 7, 9));
-        for text in ["", "3", "3.7", "3.7.0.1", "3.7.x", "3..7", "v3.7.0", "3.7.+1", "3.7.0-rc.1", "3.7.99999999999999999999"] {
+        for text in [
+            "",
+            "3",
+            "3.7",
+            "3.7.0.1",
+            "3.7.x",
+            "3..7",
+            "v3.7.0",
+            "3.7.+1",
+            "3.7.0-rc.1",
+            "3.7.99999999999999999999",
+        ] {
             assert_eq!(text.parse::<Version>(), Err(Refusal::MalformedVersion), "{text}");
         }
     }

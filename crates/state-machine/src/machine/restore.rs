@@ -1,0 +1,69 @@
+//! Taking up a stored state.
+
+use core::str::FromStr;
+
+use bytes::Bytes;
+use etched_backend::{BackendError, ReadView, Table};
+use etched_lease::Leases;
+use etched_mvcc::{Store, StoreOptions};
+
+use super::{RestoreError, State};
+use crate::alarms::Alarms;
+use crate::members::{ConfState, Downgrade, Members};
+use crate::schema;
+use crate::version::Version;
+
+/// Where in the log the stored state stands.
+pub(super) struct Meta {
+    pub(super) index: u64,
+    pub(super) term: u64,
+    pub(super) conf_state: ConfState,
+}
+
+impl Meta {
+    pub(super) fn read(view: &dyn ReadView) -> Result<Self, BackendError> {
+        Ok(Self {
+            index: record(view, Table::Meta, schema::CONSISTENT_INDEX, schema::decode_u64)?
+                .unwrap_or_default(),
+            term: record(view, Table::Meta, schema::TERM, schema::decode_u64)?.unwrap_or_default(),
+            conf_state: record(view, Table::Meta, schema::CONF_STATE, ConfState::from_json)?
+                .unwrap_or_default(),
+        })
+    }
+}
+
+pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State, RestoreError> {
+    let mut leases = Leases::restore(view)?;
+    let store = Store::restore(view, options, &mut |key, lease| {
+        // A key may name a lease that is gone, in a store that etcd wrote: it then is attached to nothing.
+        leases.attach(lease, key.clone());
+    })?;
+    Ok(State {
+        store,
+        leases,
+        alarms: Alarms::restore(view)?,
+        members: Members::restore(view)?,
+        cluster_version: record(view, Table::Cluster, schema::CLUSTER_VERSION, version)?,
+        storage_version: record(view, Table::Meta, schema::STORAGE_VERSION, version)?,
+        downgrade: record(view, Table::Cluster, schema::DOWNGRADE, Downgrade::from_json)?.flatten(),
+    })
+}
+
+fn version(text: &[u8]) -> Option<Version> {
+    Version::from_str(core::str::from_utf8(text).ok()?).ok()
+}
+
+fn record<T>(
+    view: &dyn ReadView,
+    table: Table,
+    key: &'static str,
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, BackendError> {
+    let Some(value) = view.get(table, key.as_bytes())? else { return Ok(None) };
+    let damaged = || BackendError::Damaged {
+        table,
+        key: Bytes::from_static(key.as_bytes()),
+        why: "the record cannot be read",
+    };
+    read(&value).map(Some).ok_or_else(damaged)
+}

@@ -1,0 +1,45 @@
+//! Taking up the stored members.
+
+use core::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use etched_backend::{BackendError, ReadView, Table};
+
+use super::{Member, Members, key};
+
+impl Members {
+    pub(crate) fn restore(view: &dyn ReadView) -> Result<Self, BackendError> {
+        let mut members = Self::default();
+        scan(view, Table::Members, &mut |stored, json| {
+            let member = Member::from_json(json).ok_or("the record is no member")?;
+            if key(member.id).as_bytes() != stored {
+                return Err("the record is of another member");
+            }
+            members.by_id.insert(member.id, member);
+            Ok(())
+        })?;
+        scan(view, Table::MembersRemoved, &mut |stored, _| {
+            let id = core::str::from_utf8(stored).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+            members.removed.insert(id.ok_or("the key is no member's id")?);
+            Ok(())
+        })?;
+        Ok(members)
+    }
+}
+
+/// Visits all records of a table, until one is found wanting.
+fn scan(
+    view: &dyn ReadView,
+    table: Table,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), &'static str>,
+) -> Result<(), BackendError> {
+    let mut damage = None;
+    view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| match visit(key, value) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(why) => {
+            damage = Some(BackendError::Damaged { table, key: Bytes::copy_from_slice(key), why });
+            ControlFlow::Break(())
+        }
+    })?;
+    damage.map_or(Ok(()), Err)
+}
