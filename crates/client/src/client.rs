@@ -1,0 +1,223 @@
+//! The client itself: connecting, and sending a request until it is answered, refused or too late.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etched_proto::etcdserverpb::cluster_client::ClusterClient;
+use etched_proto::etcdserverpb::kv_client::KvClient;
+use etched_proto::etcdserverpb::lease_client::LeaseClient;
+use etched_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use etched_proto::etcdserverpb::watch_client::WatchClient;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::backoff::Backoff;
+use crate::endpoint::Endpoint;
+use crate::error::{Effect, Failure};
+use crate::lease::KeeperMailbox;
+use crate::pool::{Connection, Pool};
+use crate::watch::WatchMailbox;
+use crate::{Error, Options};
+
+/// A client of a cluster; clones are cheap and share connections, watches' stream and keep-alives.
+///
+/// Dropping the future of a change (a put, say) after it was sent leaves its outcome unknown.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: Arc<Options>,
+}
+
+/// What all clones of a client share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
+    pub(crate) watches: Arc<WatchMailbox>,
+    pub(crate) keeper: Arc<KeeperMailbox>,
+}
+
+/// The most attempts at one request, should it have no time limit and be refused for ever.
+const ATTEMPTS_MAX: usize = 100;
+
+impl Client {
+    /// Connects to the first of the endpoints that can be reached.
+    ///
+    /// An endpoint is `host:port`, `http://host:port` or `unix:///path`.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), etched_client::Error> {
+    /// use etched_client::{Client, Options};
+    ///
+    /// let client = Client::connect(["127.0.0.1:2379", "127.0.0.1:22379"], Options::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Endpoint`] for an endpoint that cannot be used, [`Error::Unreachable`] if none answers within the
+    /// request timeout.
+    pub async fn connect<E: AsRef<str>>(
+        endpoints: impl IntoIterator<Item = E>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let client = Self::connect_lazy(endpoints, options)?;
+        client.shared.pool.connection(client.deadline()).await?;
+        Ok(client)
+    }
+
+    /// A client that connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Endpoint`] for an endpoint that cannot be used, or if there is none.
+    pub fn connect_lazy<E: AsRef<str>>(
+        endpoints: impl IntoIterator<Item = E>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let endpoints =
+            endpoints.into_iter().map(|e| Endpoint::parse(e.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if endpoints.is_empty() {
+            return Err(Error::Endpoint {
+                endpoint: String::new(),
+                reason: "there is no endpoint".to_owned(),
+            });
+        }
+        let pool = Pool::new(&endpoints, &options)?;
+        let shared = Shared {
+            pool,
+            watches: Arc::new(WatchMailbox::default()),
+            keeper: Arc::new(KeeperMailbox::default()),
+        };
+        Ok(Self { shared: Arc::new(shared), options: Arc::new(options) })
+    }
+
+    /// The endpoints as they were given.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.shared.pool.endpoints()
+    }
+
+    /// The same client with another time limit for its requests; `None` waits for ever.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        let options = Options { request_timeout: timeout, ..Options::clone(&self.options) };
+        Self { shared: Arc::clone(&self.shared), options: Arc::new(options) }
+    }
+
+    /// When the request that begins now has to be done.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.options.request_timeout.map(|timeout| Instant::now() + timeout)
+    }
+
+    /// The message with the metadata that every request has.
+    pub(crate) fn request<Q>(&self, message: Q, deadline: Option<Instant>) -> Request<Q> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("client-api-version", MetadataValue::from_static("3.7"));
+        if self.options.require_leader {
+            metadata.insert("hasleader", MetadataValue::from_static("true"));
+        }
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        request
+    }
+
+    /// Sends a request until it is answered, refused for good, or too late.
+    ///
+    /// A change is sent a second time only if the first attempt was certainly not executed.
+    pub(crate) async fn call<Q, A, F, Fut>(&self, effect: Effect, message: Q, send: F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Fn(Stubs, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let deadline = self.deadline();
+        let pool = &self.shared.pool;
+        let mut backoff = None;
+        for attempt in 1.. {
+            let connection = pool.connection(deadline).await?;
+            let request = self.request(message.clone(), deadline);
+            let answer = Box::pin(send(self.stubs(&connection), request));
+            let failure = match within(deadline, answer).await {
+                None => {
+                    return Err(if effect == Effect::Change {
+                        Error::Timeout.of_change()
+                    } else {
+                        Error::Timeout
+                    });
+                }
+                Some(Ok(response)) => return Ok(response.into_inner()),
+                Some(Err(status)) => Failure::of(status),
+            };
+            self.learn_from(&failure, &connection);
+            if attempt == ATTEMPTS_MAX || !failure.may_retry(effect) {
+                return Err(failure.into_error(effect));
+            }
+            // The first repetition goes out at once if there is another member to ask.
+            if attempt >= pool.len() {
+                let wait = backoff.get_or_insert_with(|| Backoff::new(attempt as u64)).next();
+                if within(deadline, sleep(wait)).await.is_none() {
+                    return Err(failure.into_error(effect));
+                }
+            }
+        }
+        unreachable!("the loop ends by its own conditions")
+    }
+
+    /// Draws the consequences of a failure for the connections.
+    pub(crate) fn learn_from(&self, failure: &Failure, connection: &Connection) {
+        if failure.broken {
+            self.shared.pool.discard(connection);
+        }
+        if failure.is_of_the_member() {
+            self.shared.pool.move_on(connection);
+        }
+    }
+
+    pub(crate) fn stubs(&self, connection: &Connection) -> Stubs {
+        Stubs {
+            channel: connection.channel.clone(),
+            request_bytes_max: self.options.request_bytes_max,
+            response_bytes_max: self.options.response_bytes_max,
+        }
+    }
+}
+
+/// Waits for a future until the deadline; `None` when that is over first.
+pub(crate) async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+    }
+}
+
+/// The gRPC services on one connection, with the client's limits.
+#[derive(Debug)]
+pub(crate) struct Stubs {
+    channel: Channel,
+    request_bytes_max: usize,
+    response_bytes_max: usize,
+}
+
+macro_rules! stubs {
+    ($($(#[$doc:meta])* $name:ident: $client:ident,)*) => {
+        impl Stubs {
+            $(pub(crate) fn $name(&mut self) -> $client<Channel> {
+                $client::new(self.channel.clone())
+                    .max_encoding_message_size(self.request_bytes_max)
+                    .max_decoding_message_size(self.response_bytes_max)
+            })*
+        }
+    };
+}
+
+stubs! {
+    kv: KvClient,
+    watch: WatchClient,
+    lease: LeaseClient,
+    cluster: ClusterClient,
+    maintenance: MaintenanceClient,
+}
