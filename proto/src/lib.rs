@@ -21,7 +21,7 @@
 //! ```
 #![cfg_attr(not(any(feature = "client", feature = "server")), no_std)]
 #![expect(missing_docs, reason = "generated from the .proto files, which are the documentation")]
-#![expect(clippy::all, unused_qualifications, reason = "generated code")]
+#![expect(clippy::all, reason = "generated code")]
 
 extern crate alloc;
 

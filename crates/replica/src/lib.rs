@@ -1,1 +1,52 @@
-//! To be written.
+//! One member of a cluster without I/O: consensus and applier, joined by values.
+//!
+//! A [`Member`] is driven by a shell, which owns the clock, the log, the backend, the peers and the callers.
+//! The shell hands in what arrived and carries out what comes back:
+//!
+//! 1. [`Member::submit`] (a request with its caller), [`Member::watch`] (a call of a watch stream),
+//!    [`Member::tick`] (once per heartbeat interval).
+//! 2. [`Member::turn`]: everything that waits is worked on together. One proposal message carries all commands, one
+//!    barrier confirms all linearizable reads, one publication tells all watchers.
+//! 3. [`Member::poll`] until it is empty: an [`Output`] is a write to the log, an answer, a delivery to a watch stream,
+//!    a batch for the backend, ...
+//! 4. [`Member::on_persisted`] and [`Member::on_committed`] report what was carried out; then comes the next turn.
+//!
+//! Nothing is answered or applied before the log entry that it depends on is reported as persisted.
+//! The backend is a checkpoint: batches go to it in bulk and in the background, and what a batch holds is in memory
+//! until it is reported as committed.
+//!
+//! Inside, two halves share nothing.
+//! The consensus half knows Raft and not what entries mean; the applying half knows keys, leases and watches and not how
+//! the order of entries came about.
+//! The member passes values between them.
+//!
+//! The crate refuses clocks, threads, sockets and files: time is an argument in nanoseconds, so the same inputs give the
+//! same outputs, in the server as in the simulator.
+
+mod applier;
+mod codec;
+mod consensus;
+mod convert;
+mod member;
+mod options;
+mod output;
+mod presence;
+mod reads;
+mod request;
+mod status;
+mod waiters;
+mod watch_call;
+
+/// The values of consensus that pass through a member's shell.
+pub use etched_raft_core as raft;
+
+pub use etched_lease::ttl_min_seconds as lease_ttl_min_seconds;
+
+pub use applier::{ApplierOptions, AutoCompaction, Failure};
+pub use member::Member;
+pub use options::{Limits, MemberOptions, Start, StartError};
+pub use output::{Commit, Deliver, HashJob, LogSnapshot, Notice, Output, Persist, Respond};
+pub use presence::Presence;
+pub use request::{Answer, ApiError, Caller, LeaseTimeToLive, MemberEntry, Request};
+pub use status::{Counters, StatusReport};
+pub use watch_call::WatchCall;

@@ -1,0 +1,354 @@
+//! The half of a member that applies entries and answers reads: keys, leases, alarms, members and watches.
+//!
+//! It knows nothing of Raft but the order of the entries.
+//! It holds the replicated [`StateMachine`], and beside it what only this member has: the hub of its watch streams,
+//! the leader's clock over leases, and the jobs that are worked on in slices (compactions, large reads, history for
+//! watchers that are behind).
+
+mod auto_compaction;
+mod leases;
+mod ranges;
+mod upkeep;
+mod watches;
+
+use std::collections::VecDeque;
+
+use etched_backend::{BackendError, Batch, ReadView};
+use etched_lease::{ClockOptions, LeaseClock};
+use etched_mvcc::Change;
+use etched_raft_core::{ConfChange, ConfChangeError, ConfState, Entry};
+use etched_state_machine::{
+    AlarmRequest, Applied, ApplyError, Command, Effects, Options, Outcome, ReadError, Refusal, RestoreError, StateMachine, Txn,
+};
+use etched_watch::{Delivery, Hub, HubOptions};
+
+pub use auto_compaction::AutoCompaction;
+
+use crate::convert;
+use crate::output::Notice;
+use crate::request::{Answer, ApiError, Caller, MemberEntry};
+use crate::status::StatusReport;
+
+/// Settings of the applying half.
+#[derive(Clone, Debug)]
+pub struct ApplierOptions {
+    /// Settings of the state machine.
+    pub machine: Options,
+    /// Settings of the hub of watch streams.
+    pub hub: HubOptions,
+    /// Nanoseconds by which the life of leases is extended when this member becomes leader (an election's length).
+    pub lease_extension_ns: u64,
+    /// Keys (revisions) that one slice of a compaction visits (`--compaction-batch-limit`).
+    pub compaction_keys: usize,
+    /// Nanoseconds between slices of a compaction (`--compaction-sleep-interval`).
+    pub compaction_pause_ns: u64,
+    /// When to compact without being asked.
+    pub auto_compaction: AutoCompaction,
+}
+
+/// What the member must do for its applying half.
+#[derive(Debug)]
+pub(crate) enum ApplierOutput {
+    /// An entry has its outcome; who waits for `request_id` is answered.
+    Outcome { request_id: u64, result: Result<Outcome, Refusal> },
+    /// Answer a caller.
+    Respond { caller: Caller, result: Result<Answer, ApiError> },
+    /// Give a response to a watch stream.
+    Deliver(Delivery),
+    /// Propose a command of the member's own.
+    Propose(Command),
+    /// Tell operators.
+    Notice(Notice),
+}
+
+/// The applying half of a member, without I/O.
+pub(crate) struct Applier {
+    machine: StateMachine,
+    hub: Hub,
+    /// Changes of watched keys that are applied but not yet published.
+    unpublished: Vec<Change>,
+    published: i64,
+    clock: LeaseClock,
+    lease_jobs: leases::LeaseJobs,
+    range_jobs: ranges::RangeJobs,
+    upkeep: upkeep::Upkeep,
+    auto_compaction: auto_compaction::AutoCompactor,
+    /// The revisions that the batch under way and all before it reach.
+    revision_taken: i64,
+    counts: Counts,
+    lease_extension_ns: u64,
+    is_leader: bool,
+    outputs: VecDeque<ApplierOutput>,
+    failure: Option<Failure>,
+}
+
+/// Why a member must stop.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// An entry cannot be applied.
+    #[error("an entry cannot be applied")]
+    Apply(#[from] ApplyError),
+    /// The store cannot be read.
+    #[error("the store cannot be read")]
+    Store(#[from] BackendError),
+    /// A committed change of membership cannot be taken over.
+    #[error("a change of membership cannot be taken over")]
+    Membership(#[from] ConfChangeError),
+}
+
+/// The command that raises the NOSPACE alarm for a member.
+pub(crate) fn raise_no_space(member_id: u64) -> Command {
+    const ACTIVATE: i32 = 1;
+    const NO_SPACE: i32 = 1;
+    Command::Alarm(AlarmRequest { action: ACTIVATE, member_id, alarm: NO_SPACE })
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    puts: u64,
+    deletes: u64,
+    ranges: u64,
+    txns: u64,
+    leases_granted: u64,
+    leases_revoked: u64,
+    leases_renewed: u64,
+    leases_expired: u64,
+    compactions: u64,
+    compacted_keys: u64,
+}
+
+impl Applier {
+    pub(crate) fn restore(view: &dyn ReadView, options: ApplierOptions) -> Result<Self, RestoreError> {
+        let machine = StateMachine::restore(view, options.machine)?;
+        let revision = machine.revision();
+        let mut hub = Hub::new(options.hub, revision);
+        hub.on_compacted(machine.store().compact_revision());
+        Ok(Self {
+            hub,
+            unpublished: Vec::new(),
+            published: revision,
+            clock: LeaseClock::new(ClockOptions::default()),
+            lease_jobs: leases::LeaseJobs::default(),
+            range_jobs: ranges::RangeJobs::default(),
+            upkeep: upkeep::Upkeep::new(options.compaction_keys, options.compaction_pause_ns),
+            auto_compaction: auto_compaction::AutoCompactor::new(options.auto_compaction),
+            revision_taken: revision,
+            counts: Counts::default(),
+            lease_extension_ns: options.lease_extension_ns,
+            is_leader: false,
+            outputs: VecDeque::new(),
+            failure: None,
+            machine,
+        })
+    }
+
+    /// Whether a leader's term is established here: what is proposed before would only wait.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.is_leader
+    }
+
+    pub(crate) fn machine(&self) -> &StateMachine {
+        &self.machine
+    }
+
+    /// Applies one entry that is not a change of membership.
+    pub(crate) fn apply(&mut self, view: &dyn ReadView, entry: &Entry, now_ns: u64) {
+        if entry.index <= self.machine.applied().0 || self.failure.is_some() {
+            return;
+        }
+        match self.machine.apply(view, entry.index, entry.term, &entry.data) {
+            Ok(applied) => self.on_applied(applied, now_ns),
+            Err(error) => self.failure = Some(error.into()),
+        }
+    }
+
+    fn on_applied(&mut self, applied: Applied, now_ns: u64) {
+        let Applied { request_id, outcome, changes, effects, .. } = applied;
+        self.count(&outcome, &changes);
+        self.note_changes(changes);
+        self.on_effects(&effects, now_ns);
+        match effects.wait_for_compaction {
+            Some(revision) => self.upkeep.hold_answer(revision, request_id, outcome),
+            None => self.outputs.push_back(ApplierOutput::Outcome { request_id, result: outcome }),
+        }
+    }
+
+    fn on_effects(&mut self, effects: &Effects, now_ns: u64) {
+        if let Some((id, ttl)) = effects.lease_granted {
+            self.counts.leases_granted += 1;
+            self.clock.on_granted(id, ttl, now_ns);
+        }
+        if let Some(id) = effects.lease_revoked {
+            self.counts.leases_revoked += 1;
+            self.clock.on_revoked(id);
+            self.on_lease_gone(id);
+        }
+        if effects.raise_no_space {
+            self.outputs.push_back(ApplierOutput::Notice(Notice::QuotaExceeded));
+            self.outputs.push_back(ApplierOutput::Propose(raise_no_space(self.machine.member_id())));
+        }
+        if effects.compaction_scheduled.is_some() {
+            self.hub.on_compacted(self.machine.store().compact_revision());
+        }
+        if let Some(version) = effects.cluster_version {
+            self.outputs.push_back(ApplierOutput::Notice(Notice::ClusterVersionSet(version.to_string())));
+        }
+    }
+
+    /// Whether a change of membership is valid at this place of the log.
+    pub(crate) fn is_valid_change(&self, change: &ConfChange) -> bool {
+        self.machine.admit_conf_change(&convert::conf_change(change)).is_ok()
+    }
+
+    /// Applies an entry that changes the membership; an undecodable one changes nothing.
+    pub(crate) fn apply_conf_change(&mut self, entry: &Entry, change: Option<&ConfChange>, state: &ConfState, now_ns: u64) {
+        if entry.index <= self.machine.applied().0 || self.failure.is_some() {
+            return;
+        }
+        let record = change.map(convert::conf_change).unwrap_or_default();
+        let applied =
+            self.machine.apply_conf_change(entry.index, entry.term, &record, convert::conf_state_stored(state));
+        if applied.outcome.is_ok()
+            && let Some(member) = self.machine.members().get(record.node_id)
+        {
+            let notice = Notice::MemberAdded { id: member.id, peer_urls: member.peer_urls.clone() };
+            self.outputs.push_back(ApplierOutput::Notice(notice));
+        }
+        self.on_applied(applied, now_ns);
+    }
+
+    /// Becomes the member whose clock decides over leases.
+    pub(crate) fn promote(&mut self, now_ns: u64) {
+        self.is_leader = true;
+        self.clock.promote(now_ns, self.lease_extension_ns, self.machine.leases());
+    }
+
+    /// Another member leads.
+    pub(crate) fn demote(&mut self) {
+        self.is_leader = false;
+        self.clock.demote();
+        self.lease_jobs.on_demoted(&mut self.outputs);
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        self.hub.on_tick(now_ns);
+        self.tick_leases(now_ns);
+        self.tick_auto_compaction(now_ns);
+    }
+
+    /// Works on all that is done in slices; `true` if there is more to do at once.
+    pub(crate) fn work(&mut self, view: &dyn ReadView, now_ns: u64) -> bool {
+        let ranges = self.work_ranges(view);
+        let compaction = self.work_compaction(view, now_ns);
+        let watches = self.work_watches(view);
+        ranges || compaction || watches
+    }
+
+    /// All changes since the last call; to be committed whole.
+    pub(crate) fn take_batch(&mut self) -> Batch {
+        self.revision_taken = self.machine.revision();
+        self.upkeep.on_taken();
+        self.machine.take_batch()
+    }
+
+    /// Everything that was taken is in the views that are given from now on.
+    pub(crate) fn on_committed(&mut self, total_bytes: u64, in_use_bytes: u64) {
+        self.machine.on_committed(self.revision_taken);
+        self.set_database_size(total_bytes, in_use_bytes);
+        self.on_upkeep_committed(self.revision_taken);
+    }
+
+    pub(crate) fn set_database_size(&mut self, total_bytes: u64, in_use_bytes: u64) {
+        self.machine.set_database_size(total_bytes, in_use_bytes);
+    }
+
+    pub(crate) fn read_txn(&mut self, view: &dyn ReadView, txn: &Txn) -> Result<Answer, ApiError> {
+        self.counts.txns += 1;
+        let result = self.machine.read_txn(view, txn);
+        result.map(|done| Answer::Applied(Outcome::Txn(done))).map_err(|error| self.read_error(error))
+    }
+
+    /// A refusal is the caller's; a store that cannot be read ends the member.
+    pub(crate) fn read_error(&mut self, error: ReadError) -> ApiError {
+        match error {
+            ReadError::Refused(refusal) => ApiError::Refused(refusal),
+            ReadError::Backend(error) => {
+                let text = error.to_string();
+                self.failure = Some(error.into());
+                ApiError::Storage(text)
+            }
+            other => ApiError::Storage(other.to_string()),
+        }
+    }
+
+    pub(crate) fn members(&self) -> Vec<MemberEntry> {
+        self.machine.members().iter().map(convert::member_entry).collect()
+    }
+
+    /// It is impossible to go on.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+    }
+
+    /// What made it impossible to go on.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    fn count(&mut self, outcome: &Result<Outcome, Refusal>, changes: &[Change]) {
+        if let Ok(Outcome::Txn(_)) = outcome {
+            self.counts.txns += 1;
+        }
+        let puts = changes.iter().filter(|change| change.kind == etched_mvcc::ChangeKind::Put).count() as u64;
+        self.counts.puts += puts;
+        self.counts.deletes += changes.len() as u64 - puts;
+    }
+
+    pub(crate) fn report(&self) -> StatusReport {
+        let machine = &self.machine;
+        let (applied, _) = machine.applied();
+        let (total, in_use) = machine.database_size();
+        let store = machine.store();
+        let hub = self.hub.counters();
+        let mut report = StatusReport {
+            raft_applied: applied,
+            revision: store.revision(),
+            compact_revision: store.compact_revision(),
+            alarms: machine.alarms().iter().copied().collect(),
+            database_bytes: total,
+            database_bytes_in_use: in_use,
+            cluster_version: machine.cluster_version().map(|version| version.to_string()).unwrap_or_default(),
+            storage_version: machine.storage_version().map(|version| version.to_string()).unwrap_or_default(),
+            is_learner: machine.members().get(machine.member_id()).is_some_and(|member| member.is_learner),
+            quota_bytes: machine.quota_bytes(),
+            ..StatusReport::default()
+        };
+        let counters = &mut report.counters;
+        counters.proposals_applied = applied;
+        counters.puts = self.counts.puts;
+        counters.deletes = self.counts.deletes;
+        counters.ranges = self.counts.ranges;
+        counters.txns = self.counts.txns;
+        counters.leases_granted = self.counts.leases_granted;
+        counters.leases_revoked = self.counts.leases_revoked;
+        counters.leases_renewed = self.counts.leases_renewed;
+        counters.leases_expired = self.counts.leases_expired;
+        counters.compactions = self.counts.compactions;
+        counters.compacted_keys = self.counts.compacted_keys;
+        counters.keys = store.statistics().keys;
+        counters.watch_streams = hub.streams as u64;
+        counters.watchers = hub.watchers as u64;
+        counters.slow_watchers = hub.slow_watchers as u64;
+        counters.watch_events = hub.events;
+        counters.watch_events_pending = hub.pending_events as u64;
+        report
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<ApplierOutput> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        self.hub.poll_delivery().map(ApplierOutput::Deliver)
+    }
+}

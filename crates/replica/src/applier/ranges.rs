@@ -1,0 +1,139 @@
+//! Ranges: small ones are read at once, large ones in slices at a pinned revision, between which writes go on.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use etched_backend::ReadView;
+use etched_key_range::KeyRange;
+use etched_mvcc::{RangeOutput, SortOrder, SortTarget};
+use etched_state_machine::{Range, ReadError};
+
+use super::{Applier, ApplierOutput};
+use crate::request::{Answer, ApiError, Caller};
+
+/// A range with more keys than this is read in slices.
+const SLICE_KEYS: usize = 2_000;
+
+/// Bytes of records after which a slice ends.
+const SLICE_BYTES: usize = 4 << 20;
+
+/// Large reads under way; above, a large read is refused as one request too many.
+const JOBS_MAX: usize = 1_024;
+
+/// Large reads under way, taken in turn.
+#[derive(Debug, Default)]
+pub(crate) struct RangeJobs {
+    jobs: VecDeque<RangeJob>,
+}
+
+/// A large read: what is collected, and where it goes on.
+#[derive(Debug)]
+struct RangeJob {
+    caller: Caller,
+    rest: KeyRange,
+    /// The revision read at, which no compaction reaches while the job lives.
+    revision: i64,
+    keys_only: bool,
+    wanted: usize,
+    output: RangeOutput,
+}
+
+impl RangeJobs {
+    /// Whether any job is under way: compactions wait for them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+}
+
+impl Applier {
+    pub(crate) fn range(&mut self, view: &dyn ReadView, caller: Caller, range: Range) {
+        self.counts.ranges += 1;
+        match self.large(&range) {
+            Ok(Some(job)) if self.range_jobs.jobs.len() < JOBS_MAX => {
+                self.range_jobs.jobs.push_back(RangeJob { caller, ..job });
+            }
+            Ok(Some(_)) => {
+                self.outputs.push_back(ApplierOutput::Respond { caller, result: Err(ApiError::TooManyRequests) });
+            }
+            Ok(None) => {
+                let result = self.machine.range(view, &range);
+                let result = result.map(Answer::Range).map_err(|error| self.read_error(error));
+                self.outputs.push_back(ApplierOutput::Respond { caller, result });
+            }
+            Err(error) => {
+                let result = Err(self.read_error(error));
+                self.outputs.push_back(ApplierOutput::Respond { caller, result });
+            }
+        }
+    }
+
+    /// The job for a range, if it is large and its keys are wanted in order.
+    fn large(&self, range: &Range) -> Result<Option<RangeJob>, ReadError> {
+        let query = &range.query;
+        let is_filtered = query.mod_revision_min != 0
+            || query.mod_revision_max != 0
+            || query.create_revision_min != 0
+            || query.create_revision_max != 0;
+        let in_key_order = query.target == SortTarget::Key && query.order != SortOrder::Descend;
+        let limit = usize::try_from(query.limit).unwrap_or(0);
+        let is_short = limit > 0 && limit <= SLICE_KEYS;
+        if is_filtered || !in_key_order || query.count_only || is_short || query.range.is_single() {
+            return Ok(None);
+        }
+        let store = self.machine.store();
+        let current = store.revision();
+        let revision = if query.revision <= 0 { current } else { query.revision };
+        if revision < store.compact_revision() {
+            return Err(etched_mvcc::RangeError::Compacted.into());
+        }
+        let count = store.count(&query.range, revision)?.count;
+        let keys = usize::try_from(count).unwrap_or(0);
+        let wanted = if limit == 0 { keys } else { keys.min(limit) };
+        if wanted <= SLICE_KEYS {
+            return Ok(None);
+        }
+        let output =
+            RangeOutput { records: Vec::with_capacity(wanted), more: wanted < keys, count, revision: current };
+        Ok(Some(RangeJob {
+            caller: Caller { front: 0, token: 0 },
+            rest: query.range.clone(),
+            revision,
+            keys_only: query.keys_only,
+            wanted,
+            output,
+        }))
+    }
+
+    /// Reads one slice of the next job; `true` if any job is left.
+    pub(super) fn work_ranges(&mut self, view: &dyn ReadView) -> bool {
+        let Some(mut job) = self.range_jobs.jobs.pop_front() else { return false };
+        match self.read_slice(view, &mut job) {
+            Ok(true) => {
+                let result = Ok(Answer::Range(job.output));
+                self.outputs.push_back(ApplierOutput::Respond { caller: job.caller, result });
+            }
+            Ok(false) => self.range_jobs.jobs.push_back(job),
+            Err(error) => {
+                let result = Err(self.read_error(error));
+                self.outputs.push_back(ApplierOutput::Respond { caller: job.caller, result });
+            }
+        }
+        !self.range_jobs.jobs.is_empty()
+    }
+
+    /// Whether the job is done with this slice.
+    fn read_slice(&self, view: &dyn ReadView, job: &mut RangeJob) -> Result<bool, ReadError> {
+        let limit = SLICE_KEYS.min(job.wanted - job.output.records.len());
+        let store = self.machine.store();
+        let chunk = store.chunk(view, &job.rest, job.revision, limit, SLICE_BYTES, job.keys_only)?;
+        job.output.records.extend(chunk.records);
+        let next: Option<Bytes> = chunk.next;
+        match next {
+            Some(key) if job.output.records.len() < job.wanted => {
+                job.rest.start = key;
+                Ok(false)
+            }
+            Some(_) | None => Ok(true),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Watches: changes become encoded events, and history is read for watchers that are behind.
+
+use etched_backend::{BackendError, ReadView};
+use etched_mvcc::{Change, ChangeKind, RangeError};
+use etched_watch::{Event, EventKind, History, HistoryRequest, Interest};
+
+use super::Applier;
+use crate::codec::encode_event;
+use crate::watch_call::WatchCall;
+
+/// History reads in one slice.
+const HISTORY_READS_MAX: usize = 4;
+
+/// Revisions in one history read.
+const HISTORY_REVISIONS_MAX: usize = 1_000;
+
+impl Applier {
+    pub(crate) fn watch(&mut self, call: WatchCall, now_ns: u64) {
+        match call {
+            WatchCall::Open { stream, progress_interval_ns } => self.hub.open(stream, now_ns, progress_interval_ns),
+            WatchCall::Create { stream, create } => self.hub.create(stream, create),
+            WatchCall::Cancel { stream, watch_id } => self.hub.cancel(stream, watch_id),
+            WatchCall::Progress { stream } => self.hub.request_progress(stream),
+            WatchCall::Consumed { stream, bytes } => self.hub.on_consumed(stream, bytes),
+            WatchCall::Close { stream } => self.hub.close(stream),
+        }
+    }
+
+    /// Keeps the changes that somebody watches for the next publication.
+    pub(super) fn note_changes(&mut self, changes: Vec<Change>) {
+        self.unpublished.extend(changes.into_iter().filter(|change| self.hub.is_watched(&change.key)));
+    }
+
+    /// Tells watchers of everything that was applied since the last publication.
+    pub(crate) fn publish(&mut self, view: &dyn ReadView) {
+        let revision = self.machine.revision();
+        if revision == self.published {
+            return;
+        }
+        let mut events = Vec::with_capacity(self.unpublished.len());
+        for change in std::mem::take(&mut self.unpublished) {
+            let wants_previous = self.hub.interest(&change.key) == Interest::WithPrevious;
+            match self.event(view, change, wants_previous) {
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    self.failure = Some(error.into());
+                    return;
+                }
+            }
+        }
+        self.hub.publish(revision, &events);
+        self.published = revision;
+    }
+
+    /// Encodes a change once, for all who are told of it.
+    fn event(
+        &self,
+        view: &dyn ReadView,
+        change: Change,
+        wants_previous: bool,
+    ) -> Result<Event, BackendError> {
+        let kind = match change.kind {
+            ChangeKind::Put => EventKind::Put { created: change.created },
+            ChangeKind::Delete => EventKind::Delete,
+        };
+        let bytes = encode_event(change.kind, &change.record, None);
+        let with_prev = if wants_previous && !change.created {
+            match self.machine.store().record_at(view, &change.key, change.revision.main - 1) {
+                Ok(previous) => previous.map(|previous| encode_event(change.kind, &change.record, Some(&previous))),
+                // What is compacted is left out, as etcd does.
+                Err(RangeError::Compacted | RangeError::FutureRevision) => None,
+                Err(RangeError::Backend(error)) => return Err(error),
+            }
+        } else {
+            None
+        };
+        Ok(Event { revision: change.revision.main, key: change.key, kind, bytes, with_prev })
+    }
+
+    /// Reads history for watchers that are behind; `true` if more of them wait.
+    pub(super) fn work_watches(&mut self, view: &dyn ReadView) -> bool {
+        for _ in 0..HISTORY_READS_MAX {
+            let Some(request) = self.hub.poll_history() else { return false };
+            self.read_history(view, &request);
+        }
+        true
+    }
+
+    fn read_history(&mut self, view: &dyn ReadView, request: &HistoryRequest) {
+        match self.history(view, request) {
+            Ok(history) => self.hub.on_history(request.id, history),
+            Err(error) => self.failure = Some(error.into()),
+        }
+    }
+
+    fn history(&self, view: &dyn ReadView, request: &HistoryRequest) -> Result<History, BackendError> {
+        let store = self.machine.store();
+        let mut wanted = |key: &[u8]| request.interest(key) != Interest::None;
+        let read = store.history(
+            view,
+            request.from,
+            request.to,
+            &mut wanted,
+            HISTORY_REVISIONS_MAX,
+            request.bytes_max,
+        );
+        let history = match read {
+            Ok(history) => history,
+            Err(RangeError::Compacted | RangeError::FutureRevision) => {
+                return Ok(History::Compacted { revision: store.compact_revision() });
+            }
+            Err(RangeError::Backend(error)) => return Err(error),
+        };
+        let mut events = Vec::with_capacity(history.changes.len());
+        for change in history.changes {
+            let wants_previous = request.interest(&change.key) == Interest::WithPrevious;
+            events.push(self.event(view, change, wants_previous)?);
+        }
+        Ok(History::Events { events, next: history.next })
+    }
+}

@@ -1,0 +1,106 @@
+//! What a member is given at its start, and the checks that its log and its backend fit together.
+
+use etched_raft_core::{ConfState, Config, ConfigError, Restored};
+use etched_state_machine::RestoreError;
+
+use crate::applier::ApplierOptions;
+use crate::presence::Presence;
+
+/// Settings of a member.
+#[derive(Clone, Debug)]
+pub struct MemberOptions {
+    /// This member's id.
+    pub member_id: u64,
+    /// Wall-clock milliseconds at the start; only makes request ids unique.
+    pub start_ms: u64,
+    /// Bounds on what waits and how large it may be.
+    pub limits: Limits,
+    /// What this member makes known of itself.
+    pub presence: Presence,
+    /// Settings of the applying half.
+    pub applier: ApplierOptions,
+}
+
+/// Bounds; each names what happens when it is reached.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bounds on single commands.
+    pub command: etched_state_machine::Limits,
+    /// Bytes of an encoded entry (`--max-request-bytes`); above, the request is refused as too large.
+    pub request_bytes_max: usize,
+    /// Proposals that wait for their outcome; above, requests are refused as too many.
+    pub proposals_max: usize,
+    /// Entries committed but not applied; above, requests are refused as too many.
+    pub apply_lag_max: u64,
+    /// Nanoseconds after which a request that waits is answered with a timeout.
+    pub request_timeout_ns: u64,
+    /// Nanoseconds for which changes wait before they are committed to the backend.
+    pub commit_interval_ns: u64,
+    /// Bytes of changes that are committed at once without waiting for the interval.
+    pub commit_bytes_max: usize,
+    /// Bytes of changes that may wait for the backend; above, no further requests are taken in until it caught up.
+    pub commit_backlog_bytes_max: usize,
+    /// Entries between durable commits with a log snapshot (`--snapshot-count`).
+    pub snapshot_entries: u64,
+    /// Entries kept in memory below a log snapshot, for members that lag.
+    pub catch_up_entries: u64,
+}
+
+/// What the log held, and the Raft settings of this life of the member.
+#[derive(Debug)]
+pub struct Start {
+    /// Raft settings; `applied` is filled in from the backend.
+    pub config: Config,
+    /// Hard state, snapshot and entries of the log.
+    pub restored: Restored,
+}
+
+/// Why a member cannot start from what it found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The log ends before what the backend has applied: acknowledged entries are missing.
+    #[error("the log ends at index {log_end}, but the backend has applied up to index {applied}")]
+    LogTooShort {
+        /// The last index in the log.
+        log_end: u64,
+        /// The last index applied.
+        applied: u64,
+    },
+    /// The log begins after what the backend has applied.
+    #[error("the log begins after index {log_start}, but the backend has applied only up to index {applied}")]
+    LogGap {
+        /// The index of the log's snapshot.
+        log_start: u64,
+        /// The last index applied.
+        applied: u64,
+    },
+    /// Raft does not accept the settings.
+    #[error("raft settings")]
+    Config(#[from] ConfigError),
+    /// Stored state cannot be read.
+    #[error("stored state")]
+    Restore(#[from] RestoreError),
+}
+
+impl Start {
+    /// Joins the log with what the backend has applied.
+    pub(crate) fn check(self, applied: u64, conf_state: ConfState) -> Result<(Config, Restored), StartError> {
+        let Self { mut config, mut restored } = self;
+        let log_start = restored.snapshot.index;
+        let log_end = restored.entries.last().map_or(log_start, |entry| entry.index);
+        if log_end < applied {
+            return Err(StartError::LogTooShort { log_end, applied });
+        }
+        if applied < log_start {
+            return Err(StartError::LogGap { log_start, applied });
+        }
+        // The commit index is written lazily; what was applied was committed.
+        restored.hard_state.commit = restored.hard_state.commit.max(applied);
+        if applied > 0 {
+            restored.snapshot.conf_state = conf_state;
+        }
+        config.applied = applied;
+        Ok((config, restored))
+    }
+}

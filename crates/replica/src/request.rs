@@ -1,0 +1,158 @@
+//! What callers ask of a member, what it answers, and why it may not.
+
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use bytes::Bytes;
+use etched_state_machine::{Command, HashKv, Outcome, Range, RangeOutput, Refusal};
+
+use crate::status::StatusReport;
+
+/// Names the caller of a request; chosen by the shell, opaque here, given back with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    /// The front that the caller is connected to.
+    pub front: u64,
+    /// The front's name for the request.
+    pub token: u64,
+}
+
+/// What a caller can ask for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Replicate a command and answer with its outcome.
+    /// The member checks it (quota first, then `Command::check`, as etcd does), so a front only converts.
+    /// A transaction that only reads is evaluated here without being replicated.
+    Propose(Command),
+    /// Read keys; linearizable unless the range says `serializable`. The member checks it (`Range::check`).
+    Range(Range),
+    /// Answer once everything committed before now is applied here.
+    Barrier,
+    /// Renew a lease on the leader's clock.
+    LeaseRenew {
+        /// The lease.
+        id: i64,
+    },
+    /// Remaining life of a lease.
+    LeaseTimeToLive {
+        /// The lease.
+        id: i64,
+        /// Whether the attached keys are wanted too.
+        keys: bool,
+    },
+    /// All leases, by remaining life.
+    Leases,
+    /// The members, after a barrier if `linearizable`.
+    Members {
+        /// Whether a barrier comes first.
+        linearizable: bool,
+    },
+    /// The state of this member.
+    Status,
+    /// CRC-32C over all tables (`Maintenance.Hash`).
+    Hash,
+    /// The hash of the key space at a revision; 0 is the current one.
+    HashKv {
+        /// The revision to hash at.
+        revision: i64,
+    },
+    /// Reclaims space; other requests are served meanwhile.
+    Defragment,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To `Propose`.
+    Applied(Outcome),
+    /// To `Range`.
+    Range(RangeOutput),
+    /// To `Barrier` and `Defragment`.
+    Done,
+    /// To `LeaseRenew`: the granted time to live in seconds, 0 if there is no such lease (any more).
+    LeaseRenewed {
+        /// Seconds.
+        ttl: i64,
+    },
+    /// To `LeaseTimeToLive`; `None` if there is no such lease.
+    LeaseTimeToLive(Option<LeaseTimeToLive>),
+    /// To `Leases`.
+    Leases(Vec<i64>),
+    /// To `Members`.
+    Members(Vec<MemberEntry>),
+    /// To `Status`.
+    Status(Arc<StatusReport>),
+    /// To `Hash`.
+    Hash(u32),
+    /// To `HashKv`.
+    HashKv(HashKv),
+}
+
+/// Remaining life of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseTimeToLive {
+    /// Whole seconds left, rounded down; may be 0 or negative when the lease has run out but is not yet revoked.
+    pub remaining: i64,
+    /// Seconds granted.
+    pub granted: i64,
+    /// The attached keys, sorted; empty unless asked for.
+    pub keys: Vec<Bytes>,
+}
+
+/// One member of the cluster, as `MemberList` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberEntry {
+    /// The member's id.
+    pub id: u64,
+    /// Its name; empty until it has published itself.
+    pub name: String,
+    /// Where peers reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+    /// Whether it does not vote.
+    pub is_learner: bool,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The state machine's rules refuse it, equally on all members.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// No leader is known.
+    #[error("no leader")]
+    NoLeader,
+    /// The leader changed while a read waited for it.
+    #[error("leader changed")]
+    LeaderChanged,
+    /// Not done within the request timeout; a proposal may still be applied later.
+    #[error("request timed out")]
+    Timeout,
+    /// Applying lags too far behind, or too many requests wait.
+    #[error("too many requests")]
+    TooManyRequests,
+    /// The encoded entry is larger than `--max-request-bytes`.
+    #[error("request is too large")]
+    RequestTooLarge,
+    /// Raft refused the proposal.
+    #[error("proposal dropped")]
+    ProposalDropped,
+    /// This member's clock does not decide over leases.
+    #[error("not a primary lessor")]
+    NotPrimary,
+    /// The member stops.
+    #[error("server stopped")]
+    Stopped,
+    /// Reading stored state failed.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,122 @@
+//! Who waits for which proposal: request ids out, outcomes in.
+
+use std::collections::VecDeque;
+use std::vec::Vec;
+
+use crate::request::Caller;
+
+/// Draws request ids (the tickets that travel in entries) and remembers the callers that wait for them.
+///
+/// The form of an id is etcd's: the low 16 bits of the member's id on top, then 40 bits of the start time in
+/// milliseconds, then a counter; so ids differ between members and between lives of one member.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    first: u64,
+    slots: VecDeque<Option<Waiter>>,
+    waiting: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) caller: Caller,
+    pub(crate) deadline_ns: u64,
+}
+
+impl Waiters {
+    pub(crate) fn new(member_id: u64, start_ms: u64) -> Self {
+        let prefix = (member_id & 0xffff) << 48;
+        let time = (start_ms & 0xff_ffff_ffff) << 8;
+        Self { first: (prefix | time) + 1, slots: VecDeque::new(), waiting: 0 }
+    }
+
+    /// The next id, with nobody waiting for it.
+    pub(crate) fn next_unwatched(&mut self) -> u64 {
+        self.push(None)
+    }
+
+    /// The next id, for whose outcome `caller` waits until the deadline.
+    pub(crate) fn next_for(&mut self, caller: Caller, deadline_ns: u64) -> u64 {
+        self.waiting += 1;
+        self.push(Some(Waiter { caller, deadline_ns }))
+    }
+
+    /// Takes the caller that waits for `id`, if one does.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Caller> {
+        let position = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        let waiter = self.slots.get_mut(position)?.take()?;
+        self.waiting -= 1;
+        self.trim();
+        Some(waiter.caller)
+    }
+
+    /// Takes all callers whose deadline has passed.
+    pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Caller> {
+        let mut late = Vec::new();
+        for slot in &mut self.slots {
+            if slot.is_some_and(|waiter| waiter.deadline_ns <= now_ns) {
+                late.extend(slot.take().map(|waiter| waiter.caller));
+            }
+        }
+        self.waiting -= late.len();
+        self.trim();
+        late
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn push(&mut self, slot: Option<Waiter>) -> u64 {
+        self.trim();
+        let id = self.first + self.slots.len() as u64;
+        self.slots.push_back(slot);
+        id
+    }
+
+    fn trim(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(token: u64) -> Caller {
+        Caller { front: 0, token }
+    }
+
+    #[test]
+    fn ids_carry_the_member_and_the_time_and_count_up() {
+        let mut waiters = Waiters::new(0x1234_5678, 0x01_0203_0405_0607);
+        assert_eq!(waiters.next_unwatched(), 0x5678_0304_0506_0701);
+        assert_eq!(waiters.next_unwatched(), 0x5678_0304_0506_0702);
+    }
+
+    #[test]
+    fn an_outcome_finds_its_caller_once() {
+        let mut waiters = Waiters::new(1, 1);
+        let own = waiters.next_unwatched();
+        let first = waiters.next_for(caller(1), 10);
+        let second = waiters.next_for(caller(2), 20);
+        assert_eq!(waiters.take(own), None);
+        assert_eq!(waiters.take(second), Some(caller(2)));
+        assert_eq!(waiters.take(second), None);
+        assert_eq!(waiters.take(first), Some(caller(1)));
+        assert_eq!(waiters.waiting(), 0);
+        assert_eq!(waiters.take(first - 100), None);
+        assert_eq!(waiters.take(second + 100), None);
+    }
+
+    #[test]
+    fn a_deadline_takes_only_those_that_are_late() {
+        let mut waiters = Waiters::new(1, 1);
+        waiters.next_for(caller(1), 10);
+        let second = waiters.next_for(caller(2), 20);
+        assert_eq!(waiters.take_late(10), [caller(1)]);
+        assert_eq!(waiters.take(second), Some(caller(2)));
+    }
+}

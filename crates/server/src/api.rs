@@ -1,0 +1,98 @@
+//! The port between the fronts (gRPC, HTTP) and the member: submit and complete.
+//!
+//! A front hands over a decoded request together with a token of its own and goes on.
+//! The member takes *all* that waits at each of its turns, and gives the answers back in batches, one call per front
+//! and turn ([`Front::complete`]).
+//! Nothing here is asynchronous, so a front that is not tonic can stand before the same port.
+//!
+//! A watch stream is a sequence of [`WatchCall`]s in and [`Delivery`] values out.
+//! What is undelivered is bounded by the hub: a front acknowledges what left its queue with [`WatchCall::Consumed`].
+//!
+//! The port refuses to know HTTP, protobuf and error texts: those belong to the fronts.
+
+use std::sync::Arc;
+
+pub use etched_replica::{
+    Answer, ApiError, Counters, LeaseTimeToLive, MemberEntry, Request, StatusReport, WatchCall,
+};
+use etched_watch::{Response, StreamId};
+
+/// The running member, as its fronts see it.
+pub trait Api: Send + Sync + 'static {
+    /// Who answers: fixed for the life of the process.
+    fn identity(&self) -> &Identity;
+
+    /// Makes a front known; its [`Front::complete`] and [`Front::deliver`] are called from the member's thread.
+    fn register(&self, front: Arc<dyn Front>) -> FrontId;
+
+    /// Hands over one request; never blocks.
+    /// Exactly one [`Completion`] with this token follows, also when the member is overloaded or stops.
+    fn submit(&self, front: FrontId, token: Token, request: Request);
+
+    /// A stream id that is not in use.
+    fn new_stream(&self) -> StreamId;
+
+    /// Hands over one call of a watch stream; never blocks.
+    fn watch(&self, front: FrontId, call: WatchCall);
+
+    /// Whether the member knows a leader at this moment (`hasleader` metadata, health checks).
+    fn has_leader(&self) -> bool;
+
+    /// What health checks and metrics show; at most one heartbeat interval old.
+    fn report(&self) -> Arc<StatusReport>;
+}
+
+/// Receives what the member has for one front; called once per turn and kind, from the member's thread.
+/// An implementation must not block: it stores the values and wakes its own thread once.
+pub trait Front: Send + Sync + 'static {
+    /// Answers to submitted requests, in the order in which they were completed.
+    fn complete(&self, completions: Vec<Completion>);
+
+    /// Responses of watch streams, in order for each stream.
+    fn deliver(&self, deliveries: Vec<Delivery>);
+}
+
+/// Names of the member that stand in every response header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// This member's id.
+    pub member_id: u64,
+    /// This member's name (`--name`).
+    pub name: String,
+}
+
+/// A registered front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrontId(pub usize);
+
+/// Names a request of a front until it is completed; drawn by the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What came of a request, and what its response header says.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// The token given with the request.
+    pub token: Token,
+    /// The store's revision when the answer was made; a header with no revision of its own gets this one.
+    pub revision: i64,
+    /// The Raft term of this member.
+    pub raft_term: u64,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, ApiError>,
+}
+
+/// One response of a watch stream.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The stream.
+    pub stream: StreamId,
+    /// What counts against the stream's budget until [`WatchCall::Consumed`].
+    pub bytes: usize,
+    /// The Raft term for the header.
+    pub raft_term: u64,
+    /// The response.
+    pub response: Response,
+}

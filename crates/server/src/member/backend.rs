@@ -1,0 +1,99 @@
+//! The backend thread: commits batches in bulk, away from the path of requests, and writes log snapshot files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use etched_backend::{Backend, BackendError, Durability, RedbBackend};
+use etched_disk::Disk;
+use etched_replica::{Commit, LogSnapshot};
+use etched_wal::WalError;
+
+use crate::member::convert;
+use crate::member::inbox::{Control, Inbox};
+
+/// What the core thread learns of a finished commit.
+pub(crate) struct Committed {
+    /// A view that holds the commit.
+    pub(crate) view: <RedbBackend as Backend>::View,
+    pub(crate) total_bytes: u64,
+    pub(crate) in_use_bytes: u64,
+    pub(crate) duration: Duration,
+    /// Whether it was a durable one with a snapshot file.
+    pub(crate) snapshot: bool,
+}
+
+/// The way to the backend thread; one commit is under way at a time, so a send never blocks.
+pub(crate) struct BackendThread {
+    commits: SyncSender<Commit>,
+}
+
+/// What the thread works with.
+pub(crate) struct BackendParts {
+    pub(crate) backend: RedbBackend,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) snapshot_dir: PathBuf,
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+/// Snapshot files that are kept.
+const SNAPSHOT_FILES: usize = 5;
+
+#[derive(Debug, thiserror::Error)]
+enum CommitFailure {
+    #[error("the backend cannot commit: {0}")]
+    Backend(#[from] BackendError),
+    #[error("the snapshot file cannot be written: {0}")]
+    Snapshot(#[from] WalError),
+}
+
+impl BackendThread {
+    pub(crate) fn start(parts: BackendParts) -> std::io::Result<Self> {
+        let (commits, waiting) = sync_channel(1);
+        std::thread::Builder::new().name("backend".into()).spawn(move || run(&parts, &waiting))?;
+        Ok(Self { commits })
+    }
+
+    /// Hands over a batch; `false` if the thread has ended (it reported why).
+    pub(crate) fn commit(&self, commit: Commit) -> bool {
+        self.commits.send(commit).is_ok()
+    }
+}
+
+fn run(parts: &BackendParts, waiting: &Receiver<Commit>) {
+    while let Ok(commit) = waiting.recv() {
+        match carry_out(parts, &commit) {
+            Ok(committed) => parts.inbox.push_control(Control::Committed(committed)),
+            Err(error) => {
+                parts.inbox.push_control(Control::Fatal(error.to_string()));
+                return;
+            }
+        }
+    }
+}
+
+fn carry_out(parts: &BackendParts, commit: &Commit) -> Result<Committed, CommitFailure> {
+    let started = Instant::now();
+    let durability = if commit.snapshot.is_some() { Durability::Synced } else { Durability::Buffered };
+    parts.backend.commit(&commit.batch, durability)?;
+    let duration = started.elapsed();
+    if let Some(snapshot) = &commit.snapshot {
+        write_snapshot(parts, snapshot)?;
+    }
+    let sizes = parts.backend.sizes()?;
+    Ok(Committed {
+        view: parts.backend.view()?,
+        total_bytes: sizes.total_bytes,
+        in_use_bytes: sizes.in_use_bytes,
+        duration,
+        snapshot: commit.snapshot.is_some(),
+    })
+}
+
+/// The file says at which index a restart may begin to read the log.
+fn write_snapshot(parts: &BackendParts, snapshot: &LogSnapshot) -> Result<(), WalError> {
+    let file = convert::snapshot_file(snapshot);
+    etched_wal::snapshot_file::write(&*parts.disk, &parts.snapshot_dir, &file)?;
+    etched_wal::snapshot_file::purge(&*parts.disk, &parts.snapshot_dir, SNAPSHOT_FILES)
+}

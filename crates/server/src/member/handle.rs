@@ -1,0 +1,93 @@
+//! The running member behind the port: requests go into its queue, and its threads do the rest.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use etched_replica::ApiError;
+use etched_watch::StreamId;
+
+use crate::api::{Api, Completion, Front, FrontId, Identity, Request, StatusReport, Token, WatchCall};
+use crate::member::inbox::{Control, Inbox, Incoming, NotTaken};
+
+/// What the core thread shows to everybody without being asked.
+pub(crate) struct Shown {
+    pub(crate) has_leader: AtomicBool,
+    pub(crate) report: Mutex<Arc<StatusReport>>,
+    published: SyncSender<()>,
+}
+
+impl Shown {
+    pub(crate) fn new(published: SyncSender<()>) -> Self {
+        Self { has_leader: AtomicBool::new(false), report: Mutex::default(), published }
+    }
+
+    /// The cluster knows this member.
+    pub(crate) fn publish(&self) {
+        // It is said once, and nobody has to listen.
+        let _ = self.published.try_send(());
+    }
+}
+
+/// The running member; cheap to share.
+pub struct MemberHandle {
+    pub(crate) identity: Identity,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) shown: Arc<Shown>,
+    pub(crate) fronts: Mutex<Vec<Arc<dyn Front>>>,
+    pub(crate) fronts_next: AtomicUsize,
+    pub(crate) streams_next: AtomicU64,
+}
+
+impl MemberHandle {
+    /// Asks the member to flush and end; requests are refused from now on.
+    pub fn stop(&self) {
+        self.inbox.push_control(Control::Stop);
+    }
+
+    fn refuse(&self, front: FrontId, token: Token, error: ApiError) {
+        let fronts = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(front) = fronts.get(front.0) {
+            let completion = Completion { token, revision: 0, raft_term: 0, result: Err(error) };
+            front.complete(vec![completion]);
+        }
+    }
+}
+
+impl Api for MemberHandle {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn register(&self, front: Arc<dyn Front>) -> FrontId {
+        let mut fronts = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
+        fronts.push(Arc::clone(&front));
+        self.inbox.push_control(Control::Register(front));
+        FrontId(self.fronts_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn submit(&self, front: FrontId, token: Token, request: Request) {
+        match self.inbox.push(Incoming::Submit { front, token, request }) {
+            Ok(()) => {}
+            Err(NotTaken::Full) => self.refuse(front, token, ApiError::TooManyRequests),
+            Err(NotTaken::Stopped) => self.refuse(front, token, ApiError::Stopped),
+        }
+    }
+
+    fn new_stream(&self) -> StreamId {
+        StreamId(self.streams_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn watch(&self, front: FrontId, call: WatchCall) {
+        // A stopped member has no streams: their fronts end with it.
+        let _ = self.inbox.push(Incoming::Watch { front, call });
+    }
+
+    fn has_leader(&self) -> bool {
+        self.shown.has_leader.load(Ordering::Relaxed)
+    }
+
+    fn report(&self) -> Arc<StatusReport> {
+        Arc::clone(&self.shown.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

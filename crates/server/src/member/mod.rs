@@ -1,0 +1,37 @@
+//! The running member: a core thread that drives `etched-replica`, and the threads that do its slow work.
+//!
+//! ```text
+//! fronts ──Inbox──▶ core thread ──Commit──▶ backend thread (redb, snapshot files)
+//!    ▲                │  │ │ └─────────────▶ log segments thread (zero-filled ahead of time)
+//!    └──Front─────────┘  │ └───────────────▶ hash threads (one per request)
+//!                        └ log: appended and synced in place
+//! ```
+//!
+//! Every queue is bounded: the inbox (a full one refuses requests as too many), one commit under way (the core thread
+//! takes no requests in while too much waits for the backend), one log segment on order, one batch per front and turn.
+
+mod backend;
+mod convert;
+mod core;
+mod handle;
+mod hashes;
+mod inbox;
+mod spares;
+mod start;
+mod storage;
+
+pub use self::core::CoreError;
+pub use handle::MemberHandle;
+pub use start::{RunningMember, StartError, start};
+pub use storage::StorageError;
+
+use std::time::Duration;
+
+/// What the member's threads measure.
+pub trait MemberMetrics: Send + Sync + 'static {
+    /// One sync of the log.
+    fn wal_sync(&self, duration: Duration);
+
+    /// One commit of the backend; `is_synced` if it waited for the disk.
+    fn backend_commit(&self, duration: Duration, is_synced: bool);
+}

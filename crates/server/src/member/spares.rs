@@ -1,0 +1,48 @@
+//! The thread that prepares log segments ahead of time, so that cutting one costs the core thread nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use etched_wal::{SparePreparer, Wal};
+
+use crate::log;
+use crate::member::inbox::{Control, Inbox};
+
+/// The way to the thread: one order at a time.
+pub(crate) struct SpareThread {
+    orders: SyncSender<SparePreparer>,
+    is_ordered: bool,
+}
+
+impl SpareThread {
+    pub(crate) fn start(inbox: Arc<Inbox>) -> std::io::Result<Self> {
+        let (orders, waiting) = sync_channel(1);
+        std::thread::Builder::new().name("log-segments".into()).spawn(move || run(&inbox, &waiting))?;
+        Ok(Self { orders, is_ordered: false })
+    }
+
+    /// Orders a segment if the log has none in reserve and none is on its way.
+    pub(crate) fn ask_if_needed(&mut self, wal: &Wal) {
+        if !self.is_ordered && let Some(preparer) = wal.spare_wanted() {
+            self.is_ordered = self.orders.try_send(preparer).is_ok();
+        }
+    }
+
+    /// The order was carried out, or could not be.
+    pub(crate) fn on_ready(&mut self) {
+        self.is_ordered = false;
+    }
+}
+
+fn run(inbox: &Inbox, waiting: &Receiver<SparePreparer>) {
+    while let Ok(preparer) = waiting.recv() {
+        match preparer.prepare() {
+            Ok(spare) => inbox.push_control(Control::SpareReady(Some(spare))),
+            Err(error) => {
+                // The log makes its next segment itself when it comes to it, and reports a disk that is full then.
+                log!(Warn, "cannot prepare a log segment ahead of time", "error" => error.to_string());
+                inbox.push_control(Control::SpareReady(None));
+            }
+        }
+    }
+}

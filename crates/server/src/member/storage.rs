@@ -1,0 +1,247 @@
+//! The data directory: created or recovered, and joined into what the member starts from.
+//!
+//! ```text
+//! <data-dir>/member/          locked while a process uses it
+//!   wal/                      the log (or --wal-dir)
+//!   snap/db                   the backend (redb)
+//!   snap/<term>-<index>.snap  log snapshots: where a restart begins to read the log
+//! ```
+//!
+//! Nothing is changed before everything that could refuse the start has been looked at.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use etched_backend::{BackendError, RedbBackend, RedbOptions};
+use etched_disk::{Disk, DiskError, DiskLock};
+use etched_proto::etcdserverpb::Metadata;
+use etched_replica::raft::{ConfChange, ConfChangeKind, Entry, EntryKind, HardState, Restored, SnapshotMeta};
+use etched_state_machine::BootstrapChange;
+use etched_wal::snapshot_file::{self, SnapshotFile};
+use etched_wal::{SnapshotRecord, Wal, WalError, WalOptions};
+use prost::Message;
+
+use crate::log;
+use crate::member::convert;
+
+/// Where the data is, and who the member is if it has none yet.
+pub(crate) struct StorageOptions {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) wal_dir: Option<PathBuf>,
+    pub(crate) backend_cache_bytes: usize,
+    pub(crate) bootstrap: Bootstrap,
+}
+
+/// The first entries of a new cluster.
+pub(crate) struct Bootstrap {
+    pub(crate) member_id: u64,
+    pub(crate) cluster_id: u64,
+    pub(crate) changes: Vec<BootstrapChange>,
+}
+
+/// An open data directory.
+pub(crate) struct Storage {
+    pub(crate) member_id: u64,
+    pub(crate) cluster_id: u64,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) wal: Wal,
+    pub(crate) snapshot_dir: PathBuf,
+    pub(crate) backend: RedbBackend,
+    pub(crate) restored: Restored,
+    pub(crate) lock: Box<dyn DiskLock>,
+}
+
+/// Why a data directory cannot be used; nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The filesystem refuses.
+    #[error("cannot use the data directory: {0}")]
+    Disk(#[from] DiskError),
+    /// Another process uses it.
+    #[error("the data directory {0:?} is in use by another process")]
+    InUse(PathBuf),
+    /// The log is damaged or cannot be read.
+    #[error("cannot recover the write-ahead log: {0}")]
+    Wal(#[from] WalError),
+    /// The backend is damaged or cannot be read.
+    #[error("cannot open the backend: {0}")]
+    Backend(#[from] BackendError),
+    /// The log's metadata is not a member's.
+    #[error("the write-ahead log does not say whose it is")]
+    Metadata,
+    /// The log has a snapshot, but the backend that it stands for is not there.
+    #[error("the log begins after index {index}, but there is no backend file {path:?}")]
+    BackendMissing {
+        /// The index of the log's snapshot.
+        index: u64,
+        /// Where the backend should be.
+        path: PathBuf,
+    },
+    /// There is a backend, but no log.
+    #[error("there is a backend file {0:?}, but no write-ahead log")]
+    LogMissing(PathBuf),
+    /// An entry of a kind that no version of etcd writes.
+    #[error("the entry at index {0} is of an unknown kind")]
+    UnknownEntry(u64),
+}
+
+struct Paths {
+    member: PathBuf,
+    wal: PathBuf,
+    snap: PathBuf,
+    db: PathBuf,
+}
+
+/// Opens the data directory, or makes a new one.
+pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Storage, StorageError> {
+    let member = options.data_dir.join("member");
+    let snap = member.join("snap");
+    let paths = Paths {
+        wal: options.wal_dir.clone().unwrap_or_else(|| member.join("wal")),
+        db: snap.join("db"),
+        member,
+        snap,
+    };
+    let is_new = !etched_wal::exists(&*disk, &paths.wal)?;
+    let has_backend = disk.exists(&paths.db)?;
+    if is_new && has_backend {
+        return Err(StorageError::LogMissing(paths.db));
+    }
+    disk.create_dir(&paths.member)?;
+    let lock = disk.lock(&paths.member).map_err(|error| {
+        if error.is_in_use() { StorageError::InUse(options.data_dir.clone()) } else { error.into() }
+    })?;
+    disk.create_dir(&paths.snap)?;
+    disk.create_dir(&paths.wal)?;
+    let dir_type = if is_new { "empty" } else { "member" };
+    log!(Info, "Initialize and start etcd server", "data-dir" => options.data_dir.display().to_string(), "dir-type" => dir_type);
+    let log = if is_new {
+        create_log(&disk, &paths, &options.bootstrap)?
+    } else {
+        recover_log(&disk, &paths, has_backend, &options.bootstrap)?
+    };
+    let backend = RedbBackend::open_or_create(
+        Arc::clone(&disk),
+        &paths.db,
+        RedbOptions { cache_bytes: options.backend_cache_bytes, ..RedbOptions::default() },
+    )?;
+    log!(Info, "opened backend db", "path" => paths.db.display().to_string());
+    Ok(Storage {
+        member_id: log.member_id,
+        cluster_id: log.cluster_id,
+        disk,
+        wal: log.wal,
+        snapshot_dir: paths.snap,
+        backend,
+        restored: log.restored,
+        lock,
+    })
+}
+
+struct Log {
+    member_id: u64,
+    cluster_id: u64,
+    wal: Wal,
+    restored: Restored,
+}
+
+fn create_log(disk: &Arc<dyn Disk>, paths: &Paths, bootstrap: &Bootstrap) -> Result<Log, StorageError> {
+    let metadata = Metadata { node_id: bootstrap.member_id, cluster_id: bootstrap.cluster_id };
+    let wal = Wal::create(Arc::clone(disk), &paths.wal, &metadata.encode_to_vec(), WalOptions::default())?;
+    let mut log = Log {
+        member_id: bootstrap.member_id,
+        cluster_id: bootstrap.cluster_id,
+        wal,
+        restored: Restored::default(),
+    };
+    write_bootstrap(&mut log, bootstrap)?;
+    Ok(log)
+}
+
+/// The first entries add the initial members; they count as committed.
+fn write_bootstrap(log: &mut Log, bootstrap: &Bootstrap) -> Result<(), StorageError> {
+    let entries: Vec<Entry> = (1..)
+        .zip(&bootstrap.changes)
+        .map(|(index, change)| Entry {
+            term: 1,
+            index,
+            kind: EntryKind::ConfChange,
+            data: add_member(change).encode(),
+        })
+        .collect();
+    let hard_state = HardState { term: 1, vote: 0, commit: entries.len() as u64 };
+    let records: Vec<etched_wal::Entry> = entries.iter().map(convert::entry_to_log).collect();
+    log.wal.append(&records, Some(&convert::hard_state_to_log(&hard_state)));
+    log.wal.sync()?;
+    log.restored = Restored { hard_state, snapshot: SnapshotMeta::default(), entries };
+    Ok(())
+}
+
+fn add_member(change: &BootstrapChange) -> ConfChange {
+    ConfChange {
+        id: 0,
+        kind: ConfChangeKind::AddNode,
+        node_id: change.member_id,
+        context: change.context.clone(),
+    }
+}
+
+fn recover_log(
+    disk: &Arc<dyn Disk>,
+    paths: &Paths,
+    has_backend: bool,
+    bootstrap: &Bootstrap,
+) -> Result<Log, StorageError> {
+    let snapshot = newest_snapshot(&**disk, paths)?;
+    let index = snapshot.as_ref().map_or(0, |file| file.index);
+    if index > 0 && !has_backend {
+        return Err(StorageError::BackendMissing { index, path: paths.db.clone() });
+    }
+    let from = SnapshotRecord {
+        index,
+        term: snapshot.as_ref().map_or(0, |file| file.term),
+        conf_state: None,
+    };
+    let (wal, recovered) = Wal::open(Arc::clone(disk), &paths.wal, from, WalOptions::default())?;
+    if let Some(tail) = &recovered.torn_tail {
+        log!(Warn, "the log ended in a write that was never finished; cut it off", "tail" => format!("{tail:?}"));
+    }
+    let metadata = Metadata::decode(Bytes::clone(&recovered.metadata)).map_err(|_| StorageError::Metadata)?;
+    let mut entries = Vec::with_capacity(recovered.entries.len());
+    for entry in recovered.entries {
+        let index = entry.index;
+        entries.push(convert::entry_from_log(entry).ok_or(StorageError::UnknownEntry(index))?);
+    }
+    let conf_state = snapshot.as_ref().and_then(|file| convert::conf_state(&file.conf_state));
+    let hard_state = convert::hard_state_from_log(recovered.hard_state);
+    let snapshot = SnapshotMeta {
+        index,
+        term: snapshot.as_ref().map_or(0, |file| file.term),
+        conf_state: conf_state.unwrap_or_default(),
+    };
+    let mut log = Log {
+        member_id: metadata.node_id,
+        cluster_id: metadata.cluster_id,
+        wal,
+        restored: Restored { hard_state, snapshot, entries },
+    };
+    if index == 0 && log.restored.entries.is_empty() && hard_state == HardState::default() {
+        // The process ended between the creation of the log and its first entries.
+        write_bootstrap(&mut log, bootstrap)?;
+    }
+    log!(Info, "recovered the log", "snapshot-index" => index, "entries" => log.restored.entries.len() as u64);
+    Ok(log)
+}
+
+/// The newest snapshot file for which the log has a record.
+fn newest_snapshot(disk: &dyn Disk, paths: &Paths) -> Result<Option<SnapshotFile>, StorageError> {
+    let records = Wal::snapshots(disk, &paths.wal)?;
+    Ok(snapshot_file::newest_valid(disk, &paths.snap, &records)?)
+}
+
+/// The directory that holds the members' directories of this data directory.
+pub(crate) fn is_initialized(disk: &dyn Disk, data_dir: &Path) -> Result<bool, DiskError> {
+    disk.exists(&data_dir.join("member"))
+}
