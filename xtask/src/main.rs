@@ -2,12 +2,15 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod bench;
+mod compat;
 mod histogram;
 mod http2;
 mod process;
 mod procfs;
 mod random;
 mod workspace;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -22,10 +25,20 @@ struct Arguments {
 enum Command {
     /// Measures etched and the real etcd side by side.
     Bench(bench::Options),
+    /// Compares etched with the real etcd, request by request.
+    Compat(compat::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
+        Command::Compat(options) => compat::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

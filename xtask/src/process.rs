@@ -54,6 +54,15 @@ fn build_release() -> Result<PathBuf> {
     Ok(Path::new(target).join("release/etched"))
 }
 
+/// The URLs that a member is known by; its id is made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Where it really listens.
+    Own,
+    /// Fixed ones, so that two servers have the same ids.
+    Shared,
+}
+
 /// A running server with one member. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -62,17 +71,40 @@ pub(crate) struct Server {
     flags: Vec<String>,
     child: Child,
     address: SocketAddr,
-    peer: SocketAddr,
 }
 
 impl Server {
     /// Starts `program` with its data below `directory` and waits until it serves linearizable reads.
     pub(crate) fn start(program: &Program, directory: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_as(program, directory, flags, Identity::Own)
+    }
+
+    /// As [`Server::start`], with the choice of an identity.
+    pub(crate) fn start_as(
+        program: &Program,
+        directory: &Path,
+        flags: &[&str],
+        identity: Identity,
+    ) -> Result<Self> {
         let (address, peer) = (free_port()?, free_port()?);
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let child = spawn(program, directory, &flags, address, peer)?;
+        let (client_url, peer_url) = match identity {
+            Identity::Own => (format!("http://{address}"), format!("http://{peer}")),
+            Identity::Shared => ("http://localhost:2379".to_owned(), "http://localhost:2380".to_owned()),
+        };
+        let mut all = vec![
+            "--name=one".to_owned(),
+            format!("--data-dir={}", directory.join("data").display()),
+            format!("--listen-client-urls=http://{address}"),
+            format!("--advertise-client-urls={client_url}"),
+            format!("--listen-peer-urls=http://{peer}"),
+            format!("--initial-advertise-peer-urls={peer_url}"),
+            format!("--initial-cluster=one={peer_url}"),
+            "--log-level=warn".to_owned(),
+        ];
+        all.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let child = spawn(program, directory, &all)?;
         let program = program.clone();
-        let mut server = Self { program, directory: directory.to_path_buf(), flags, child, address, peer };
+        let mut server = Self { program, directory: directory.to_path_buf(), flags: all, child, address };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -108,7 +140,7 @@ impl Server {
     /// Starts the killed server again on its data and ports, without waiting for it.
     pub(crate) fn respawn(&mut self) -> Result<()> {
         ensure!(self.child.try_wait()?.is_some(), "the server still runs");
-        self.child = spawn(&self.program, &self.directory, &self.flags, self.address, self.peer)?;
+        self.child = spawn(&self.program, &self.directory, &self.flags)?;
         Ok(())
     }
 
@@ -155,24 +187,10 @@ impl Drop for Server {
     }
 }
 
-fn spawn(
-    program: &Program,
-    directory: &Path,
-    flags: &[String],
-    address: SocketAddr,
-    peer: SocketAddr,
-) -> Result<Child> {
+fn spawn(program: &Program, directory: &Path, flags: &[String]) -> Result<Child> {
     std::fs::create_dir_all(directory)?;
     let log = File::options().create(true).append(true).open(directory.join("log"))?;
     Command::new(&program.path)
-        .arg("--name=one")
-        .arg(format!("--data-dir={}", directory.join("data").display()))
-        .arg(format!("--listen-client-urls=http://{address}"))
-        .arg(format!("--advertise-client-urls=http://{address}"))
-        .arg(format!("--listen-peer-urls=http://{peer}"))
-        .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
-        .arg(format!("--initial-cluster=one=http://{peer}"))
-        .arg("--log-level=warn")
         .args(flags)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -1,0 +1,116 @@
+//! The requests that both servers get, and the answers to them.
+
+use etched_proto::etcdserverpb as pb;
+use pb::compare::TargetUnion;
+use pb::request_op::Request as Op;
+
+/// One request for both servers. Lease ids are those of the reference.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Range(pb::RangeRequest),
+    RangeStream(pb::RangeRequest),
+    Put(pb::PutRequest),
+    DeleteRange(pb::DeleteRangeRequest),
+    Txn(pb::TxnRequest),
+    Compact(pb::CompactionRequest),
+    LeaseGrant(pb::LeaseGrantRequest),
+    LeaseRevoke(pb::LeaseRevokeRequest),
+    LeaseKeepAlive(pb::LeaseKeepAliveRequest),
+    LeaseTimeToLive(pb::LeaseTimeToLiveRequest),
+    LeaseLeases,
+    Status,
+    Hash,
+    HashKv(pb::HashKvRequest),
+    Defragment,
+    Alarm(pb::AlarmRequest),
+    MemberList(pb::MemberListRequest),
+    Health(&'static str),
+    /// A method that no etcd has.
+    Unknown(&'static str),
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    Range(pb::RangeResponse),
+    /// All parts of a stream, put together.
+    RangeStream(pb::RangeResponse),
+    Put(pb::PutResponse),
+    DeleteRange(pb::DeleteRangeResponse),
+    Txn(pb::TxnResponse),
+    Compact(pb::CompactionResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(pb::LeaseRevokeResponse),
+    LeaseKeepAlive(Option<pb::LeaseKeepAliveResponse>),
+    LeaseTimeToLive(pb::LeaseTimeToLiveResponse),
+    LeaseLeases(pb::LeaseLeasesResponse),
+    Status(pb::StatusResponse),
+    Hash(pb::HashResponse),
+    HashKv(pb::HashKvResponse),
+    Defragment(pb::DefragmentResponse),
+    Alarm(pb::AlarmResponse),
+    MemberList(pb::MemberListResponse),
+    Health(i32),
+}
+
+/// A refusal: the gRPC code and the text by which clients tell errors apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refused {
+    pub(super) code: tonic::Code,
+    pub(super) message: String,
+}
+
+impl From<tonic::Status> for Refused {
+    fn from(status: tonic::Status) -> Self {
+        Self { code: status.code(), message: status.message().to_owned() }
+    }
+}
+
+pub(super) type Outcome = Result<Answer, Refused>;
+
+impl Request {
+    /// Whether the answer depends on a compaction having finished.
+    pub(super) fn needs_compaction_finished(&self) -> bool {
+        matches!(self, Self::HashKv(_) | Self::Hash | Self::Compact(_))
+    }
+
+    /// Replaces every lease id by what `name` says.
+    pub(super) fn rename_leases(&mut self, name: &dyn Fn(i64) -> i64) {
+        match self {
+            Self::Put(put) => put.lease = name(put.lease),
+            Self::Txn(txn) => rename_in_txn(txn, name),
+            Self::LeaseRevoke(revoke) => revoke.id = name(revoke.id),
+            Self::LeaseKeepAlive(keep) => keep.id = name(keep.id),
+            Self::LeaseTimeToLive(ask) => ask.id = name(ask.id),
+            Self::LeaseGrant(_)
+            | Self::Range(_)
+            | Self::RangeStream(_)
+            | Self::DeleteRange(_)
+            | Self::Compact(_)
+            | Self::LeaseLeases
+            | Self::Status
+            | Self::Hash
+            | Self::HashKv(_)
+            | Self::Defragment
+            | Self::Alarm(_)
+            | Self::MemberList(_)
+            | Self::Health(_)
+            | Self::Unknown(_) => {}
+        }
+    }
+}
+
+fn rename_in_txn(txn: &mut pb::TxnRequest, name: &dyn Fn(i64) -> i64) {
+    for compare in &mut txn.compare {
+        if let Some(TargetUnion::Lease(id)) = &mut compare.target_union {
+            *id = name(*id);
+        }
+    }
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(Op::RequestPut(put)) => put.lease = name(put.lease),
+            Some(Op::RequestTxn(txn)) => rename_in_txn(txn, name),
+            Some(Op::RequestRange(_) | Op::RequestDeleteRange(_)) | None => {}
+        }
+    }
+}

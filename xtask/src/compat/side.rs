@@ -1,0 +1,187 @@
+//! One of the two servers, with its clients.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use etched_proto::etcdserverpb as pb;
+use pb::cluster_client::ClusterClient;
+use pb::kv_client::KvClient;
+use pb::lease_client::LeaseClient;
+use pb::maintenance_client::MaintenanceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::request::{Answer, Outcome, Refused, Request};
+use crate::process::{Identity, Program, Server};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Large answers are part of the comparison.
+const MESSAGE_MAX: usize = 1 << 30;
+
+/// A running server and a channel to it.
+pub(super) struct Side {
+    pub(super) server: Server,
+    pub(super) channel: Channel,
+}
+
+impl Side {
+    /// Starts a server with the identity that both sides share, so that even their ids are comparable.
+    pub(super) async fn start(program: &Program, directory: &Path) -> Result<Self> {
+        let flags = ["--max-request-bytes=1572864"];
+        let server = Server::start_as(program, directory, &flags, Identity::Shared)?;
+        let side = Self { channel: connect(&server).await?, server };
+        side.wait_for_version().await?;
+        Ok(side)
+    }
+
+    /// Kills the server as a power cut would and starts it again.
+    pub(super) async fn restart(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server.respawn()?;
+        self.server.wait_until_ready()?;
+        self.channel = connect(&self.server).await?;
+        self.wait_for_version().await
+    }
+
+    /// The cluster's version and the store's are set a moment after the start; waits for both.
+    async fn wait_for_version(&self) -> Result<()> {
+        for _ in 0..2000 {
+            if let Ok(Answer::Status(status)) = self.call(Request::Status).await
+                && !status.storage_version.is_empty()
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.server.name()
+    }
+
+    /// Sends one request and waits for its whole answer.
+    pub(super) async fn call(&self, request: Request) -> Outcome {
+        match tokio::time::timeout(PATIENCE, self.dispatch(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                Err(Refused { code: tonic::Code::Unknown, message: format!("NO ANSWER within {PATIENCE:?}") })
+            }
+        }
+    }
+
+    async fn dispatch(&self, request: Request) -> Outcome {
+        match request {
+            Request::Range(_)
+            | Request::RangeStream(_)
+            | Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_) => self.call_kv(request).await,
+            Request::LeaseGrant(_)
+            | Request::LeaseRevoke(_)
+            | Request::LeaseKeepAlive(_)
+            | Request::LeaseTimeToLive(_)
+            | Request::LeaseLeases => self.call_lease(request).await,
+            Request::Status
+            | Request::Hash
+            | Request::HashKv(_)
+            | Request::Defragment
+            | Request::Alarm(_)
+            | Request::MemberList(_)
+            | Request::Health(_)
+            | Request::Unknown(_) => self.call_other(request).await,
+        }
+    }
+
+    async fn call_kv(&self, request: Request) -> Outcome {
+        let mut kv = KvClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX);
+        Ok(match request {
+            Request::Range(range) => Answer::Range(kv.range(range).await?.into_inner()),
+            Request::RangeStream(range) => Answer::RangeStream(self.range_stream(range).await?),
+            Request::Put(put) => Answer::Put(kv.put(put).await?.into_inner()),
+            Request::DeleteRange(delete) => Answer::DeleteRange(kv.delete_range(delete).await?.into_inner()),
+            Request::Txn(txn) => Answer::Txn(kv.txn(txn).await?.into_inner()),
+            Request::Compact(compact) => Answer::Compact(kv.compact(compact).await?.into_inner()),
+            other => unreachable!("{other:?} is not of the service KV"),
+        })
+    }
+
+    /// Puts the parts together; only the last may carry the header, the count and `more`.
+    async fn range_stream(&self, range: pb::RangeRequest) -> Result<pb::RangeResponse, Refused> {
+        let mut kv = KvClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX);
+        let mut parts = kv.range_stream(range).await?.into_inner();
+        let mut whole = pb::RangeResponse::default();
+        while let Some(part) = parts.message().await? {
+            let part = part.range_response.unwrap_or_default();
+            if whole.header.is_some() || whole.count != 0 {
+                let message = "PARTS AFTER THE LAST ONE".to_owned();
+                return Err(Refused { code: tonic::Code::Unknown, message });
+            }
+            whole.kvs.extend(part.kvs);
+            (whole.header, whole.more, whole.count) = (part.header, part.more, part.count);
+        }
+        Ok(whole)
+    }
+
+    async fn call_lease(&self, request: Request) -> Outcome {
+        let mut lease = LeaseClient::new(self.channel.clone());
+        Ok(match request {
+            Request::LeaseGrant(grant) => Answer::LeaseGrant(lease.lease_grant(grant).await?.into_inner()),
+            Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(lease.lease_revoke(revoke).await?.into_inner()),
+            Request::LeaseKeepAlive(keep) => {
+                let mut answers = lease.lease_keep_alive(tokio_stream::once(keep)).await?.into_inner();
+                Answer::LeaseKeepAlive(answers.message().await?)
+            }
+            Request::LeaseTimeToLive(ask) => {
+                Answer::LeaseTimeToLive(lease.lease_time_to_live(ask).await?.into_inner())
+            }
+            Request::LeaseLeases => {
+                Answer::LeaseLeases(lease.lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner())
+            }
+            other => unreachable!("{other:?} is not of the service Lease"),
+        })
+    }
+
+    async fn call_other(&self, request: Request) -> Outcome {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        Ok(match request {
+            Request::Status => Answer::Status(maintenance.status(pb::StatusRequest {}).await?.into_inner()),
+            Request::Hash => Answer::Hash(maintenance.hash(pb::HashRequest {}).await?.into_inner()),
+            Request::HashKv(hash) => Answer::HashKv(maintenance.hash_kv(hash).await?.into_inner()),
+            Request::Defragment => {
+                Answer::Defragment(maintenance.defragment(pb::DefragmentRequest {}).await?.into_inner())
+            }
+            Request::Alarm(alarm) => Answer::Alarm(maintenance.alarm(alarm).await?.into_inner()),
+            Request::MemberList(list) => {
+                let mut cluster = ClusterClient::new(self.channel.clone());
+                Answer::MemberList(cluster.member_list(list).await?.into_inner())
+            }
+            Request::Health(service) => {
+                let mut health = HealthClient::new(self.channel.clone());
+                let request = HealthCheckRequest { service: service.to_owned() };
+                Answer::Health(health.check(request).await?.into_inner().status)
+            }
+            Request::Unknown(path) => return self.call_unknown(path).await,
+            other => unreachable!("{other:?} is not of these services"),
+        })
+    }
+
+    async fn call_unknown(&self, path: &'static str) -> Outcome {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let ready = grpc.ready().await;
+        ready.map_err(|error| Refused { code: tonic::Code::Unknown, message: error.to_string() })?;
+        let codec = tonic_prost::ProstCodec::<pb::HashRequest, pb::HashResponse>::default();
+        let request = tonic::Request::new(pb::HashRequest {});
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+        Ok(Answer::Hash(grpc.unary(request, path, codec).await?.into_inner()))
+    }
+}
+
+async fn connect(server: &Server) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address()))?;
+    endpoint.connect().await.with_context(|| format!("connecting to {}", server.name()))
+}
