@@ -1,0 +1,203 @@
+//! A sorted run of keys in one piece of memory, their common beginning stored once.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+/// Sorted keys: the common prefix first, then what each has behind it.
+///
+/// ```text
+/// bytes:  prefix | suffix 0 | suffix 1 | ...
+/// ends:              ^          ^
+/// ```
+#[derive(Debug, Default)]
+pub(crate) struct KeyBlock {
+    prefix_len: usize,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+/// A key in two parts, as a block stores it.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct KeyParts<'a> {
+    pub(crate) prefix: &'a [u8],
+    pub(crate) suffix: &'a [u8],
+}
+
+impl KeyParts<'_> {
+    pub(crate) fn to_vec(self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.prefix.len() + self.suffix.len());
+        self.copy_into(&mut key);
+        key
+    }
+
+    /// Replaces what `buffer` holds by the key.
+    pub(crate) fn copy_into(self, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(self.prefix);
+        buffer.extend_from_slice(self.suffix);
+    }
+}
+
+impl KeyBlock {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of the prefix and all suffixes.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn key(&self, at: usize) -> KeyParts<'_> {
+        KeyParts { prefix: &self.bytes[..self.prefix_len], suffix: self.suffix(at) }
+    }
+
+    fn start(&self, at: usize) -> usize {
+        if at == 0 { self.prefix_len } else { self.ends[at - 1] as usize }
+    }
+
+    fn suffix(&self, at: usize) -> &[u8] {
+        &self.bytes[self.start(at)..self.ends[at] as usize]
+    }
+
+    /// Where `key` is, or where it would be.
+    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let prefix = &self.bytes[..self.prefix_len];
+        let shared = key.len().min(prefix.len());
+        match key[..shared].cmp(&prefix[..shared]) {
+            Ordering::Less => return Err(0),
+            Ordering::Greater => return Err(self.len()),
+            // A key that ends within the prefix is before all that have the whole of it.
+            Ordering::Equal if shared < prefix.len() => return Err(0),
+            Ordering::Equal => {}
+        }
+        let suffix = &key[prefix.len()..];
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.suffix(middle).cmp(suffix) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Ok(middle),
+            }
+        }
+        Err(low)
+    }
+
+    pub(crate) fn insert(&mut self, at: usize, key: &[u8]) {
+        let shared = shared_len(&self.bytes[..self.prefix_len], key);
+        if shared < self.prefix_len {
+            self.rebuild(shared);
+        }
+        let suffix = &key[self.prefix_len..];
+        let start = self.start(at);
+        let end = self.bytes.len();
+        reserve(&mut self.bytes, suffix.len(), 256);
+        self.bytes.resize(end + suffix.len(), 0);
+        self.bytes.copy_within(start..end, start + suffix.len());
+        self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
+        reserve(&mut self.ends, 1, 8);
+        self.ends.insert(at, offset(start));
+        for end in &mut self.ends[at..] {
+            *end = offset(*end as usize + suffix.len());
+        }
+    }
+
+    /// Adds a key behind all others.
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.insert(self.len(), key);
+    }
+
+    pub(crate) fn remove(&mut self, at: usize) {
+        let (start, end) = (self.start(at), self.ends[at] as usize);
+        self.bytes.drain(start..end);
+        self.ends.remove(at);
+        for later in &mut self.ends[at..] {
+            *later = offset(*later as usize - (end - start));
+        }
+    }
+
+    /// Keeps the first `at` keys and returns the rest.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        let mut right = Self::default();
+        right.bytes.extend_from_slice(&self.bytes[..self.prefix_len]);
+        right.prefix_len = self.prefix_len;
+        let start = self.start(at);
+        right.bytes.extend_from_slice(&self.bytes[start..]);
+        let moved = start - self.prefix_len;
+        right.ends = self.ends.split_off(at).into_iter().map(|end| offset(end as usize - moved)).collect();
+        self.bytes.truncate(start);
+        self.compress();
+        right.compress();
+        right
+    }
+
+    /// Adds the keys of `right`, which are all behind its own.
+    pub(crate) fn append(&mut self, right: &Self) {
+        let mut key = Vec::new();
+        for at in 0..right.len() {
+            right.key(at).copy_into(&mut key);
+            self.push(&key);
+        }
+    }
+
+    /// Makes the prefix as long as it can be and gives spare memory back.
+    pub(crate) fn compress(&mut self) {
+        let Some(last) = self.len().checked_sub(1) else {
+            *self = Self::default();
+            return;
+        };
+        let more = if last == 0 { 0 } else { shared_len(self.suffix(0), self.suffix(last)) };
+        if more > 0 {
+            self.rebuild(self.prefix_len + more);
+        }
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
+    /// Gives the block a shorter prefix, or a longer one that all keys have.
+    fn rebuild(&mut self, prefix_len: usize) {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut key = Vec::new();
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for at in 0..self.len() {
+            self.key(at).copy_into(&mut key);
+            if at == 0 {
+                bytes.extend_from_slice(&key[..prefix_len]);
+            }
+            bytes.extend_from_slice(&key[prefix_len..]);
+            ends.push(offset(bytes.len()));
+        }
+        *self = Self { prefix_len: if ends.is_empty() { 0 } else { prefix_len }, bytes, ends };
+    }
+
+    /// Panics unless the keys rise.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        assert!(self.ends.last().map_or(self.prefix_len, |end| *end as usize) == self.bytes.len());
+        for at in 1..self.len() {
+            assert!(self.suffix(at - 1) < self.suffix(at), "keys rise");
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+    }
+}
+
+/// How many bytes the two begin with in common.
+pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Makes room for `more`, by small steps: most blocks never grow to twice their size.
+pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize, step: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact(more.max(step).max(vec.len() / 8));
+    }
+}
+
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a block holds little more than one key, and keys are below LEN_MAX")
+}
