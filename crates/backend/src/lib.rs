@@ -48,11 +48,17 @@ mod batch;
 pub mod conformance;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "redb")]
+mod on_redb;
 mod port;
 mod table;
 
 pub use batch::{Batch, Op};
 #[cfg(feature = "std")]
 pub use memory::{MemoryBackend, MemoryView};
+#[cfg(feature = "redb")]
+pub use on_redb::{
+    CreateError, Integrity, OpenError, RedbBackend, RedbOptions, RedbView, Scrub, ScrubCursor,
+};
 pub use port::{Backend, BackendError, Durability, ReadView, Sizes};
 pub use table::Table;

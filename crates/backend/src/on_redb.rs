@@ -1,0 +1,285 @@
+//! A backend that is one redb file on a [`Disk`].
+//!
+//! Each [`Table`] is a redb table from bytes to bytes, and one more, `etched`, says what file this is and how much is
+//! in it; `docs/formats/backend.md` draws the records.
+//! redb itself does not verify pages when it reads them, so every record carries a checksum of ours.
+//!
+//! A buffered commit changes pages in redb's cache and frees none of those it replaces; they come back when a synced
+//! commit is down. How much the file grows by depends on how much is written between two synced commits, so have one
+//! every few seconds, or every few hundred MiB, whichever is first.
+
+use std::cell::OnceCell;
+use std::ops::{Bound, ControlFlow};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use etched_disk::{Disk, DiskError, DiskLock};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+
+use crate::port::is_empty_range;
+use crate::{Backend, BackendError, Batch, Durability, Op, ReadView, Sizes, Table};
+use file::File;
+use record::Usage;
+
+mod file;
+mod open;
+mod record;
+mod scrub;
+
+pub use open::{CreateError, OpenError};
+pub use scrub::{Scrub, ScrubCursor};
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Records = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// Tables in a redb file; clones are handles to the same file.
+///
+/// The directory of the file is locked while a handle or a view lives.
+#[derive(Clone, Debug)]
+pub struct RedbBackend {
+    shared: Arc<Shared>,
+}
+
+/// How a [`RedbBackend`] is opened.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct RedbOptions {
+    /// Memory for pages, in bytes.
+    pub cache_bytes: usize,
+    /// Whether all pages are verified when the file is opened, which reads the whole file.
+    pub integrity: Integrity,
+}
+
+/// What is verified when a file is opened.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Integrity {
+    /// What has to be read anyway. Damage elsewhere is found when it is read, or by [`RedbBackend::scrub`].
+    Touched,
+    /// Every page.
+    Everything,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, integrity: Integrity::Touched }
+    }
+}
+
+/// A state of a [`RedbBackend`].
+pub struct RedbView {
+    transaction: ReadTransaction,
+    tables: [OnceCell<Records>; Table::ALL.len()],
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    file: Arc<File>,
+    /// What is in the tables, as of the last commit. Held while a commit is made.
+    usage: Mutex<Usage>,
+    failed: AtomicBool,
+    failure: OnceLock<String>,
+    /// Dropped last, when nothing touches the file any more.
+    _lock: Box<dyn DiskLock>,
+}
+
+impl RedbBackend {
+    /// Creates a file at `path`: all of it or nothing is there after a crash.
+    ///
+    /// # Errors
+    ///
+    /// There is something at `path`, the directory is in use, or the disk fails.
+    pub fn create(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result<Self, CreateError> {
+        open::create(disk, path, options)
+    }
+
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// What is there is not a sound file of this program, is in use, or the disk fails; nothing was changed.
+    pub fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result<Self, OpenError> {
+        open::open(disk, path, options)
+    }
+
+    fn new(database: Database, file: Arc<File>, usage: Usage, lock: Box<dyn DiskLock>) -> Self {
+        let shared = Shared {
+            database,
+            file,
+            usage: Mutex::new(usage),
+            failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            _lock: lock,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Backend for RedbBackend {
+    type View = RedbView;
+
+    fn view(&self) -> Result<RedbView, BackendError> {
+        self.shared.check()?;
+        let transaction = self.shared.database.begin_read().map_err(|error| self.shared.fail(error))?;
+        Ok(RedbView { transaction, tables: Default::default(), shared: Arc::clone(&self.shared) })
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), BackendError> {
+        let mut usage = self.shared.usage();
+        self.shared.check()?;
+        if batch.is_empty() && durability == Durability::Buffered {
+            return Ok(());
+        }
+        let mut after = *usage;
+        self.shared.write(batch, durability, &mut after).map_err(|error| self.shared.fail(error))?;
+        *usage = after;
+        Ok(())
+    }
+
+    fn sizes(&self) -> Result<Sizes, BackendError> {
+        self.shared.check()?;
+        let total_bytes = self.shared.file.len();
+        let in_use_bytes = self.shared.usage().file_bytes().min(total_bytes);
+        Ok(Sizes { total_bytes, in_use_bytes })
+    }
+}
+
+impl Shared {
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        // It is changed in one assignment, after the commit.
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self) -> Result<(), BackendError> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(BackendError::Poisoned(self.failure.get().cloned().unwrap_or_default()))
+    }
+
+    /// Takes note of a failure, after which nothing works any more.
+    fn fail(&self, error: impl Into<redb::Error>) -> BackendError {
+        let text = error.into().to_string();
+        self.failure.get_or_init(|| text.clone());
+        self.failed.store(true, Ordering::Release);
+        BackendError::Storage(text)
+    }
+
+    fn write(&self, batch: &Batch, durability: Durability, usage: &mut Usage) -> Result<(), redb::Error> {
+        let transaction = begin_write(&self.database, durability)?;
+        let ops = batch.in_key_order();
+        let mut rest = &ops[..];
+        while let Some(first) = rest.first() {
+            let table = first.table();
+            let (of_table, others) = rest.split_at(rest.partition_point(|op| op.table() <= table));
+            write_table(&transaction, table, of_table, usage)?;
+            rest = others;
+        }
+        write_usage(&transaction, usage)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn begin_write(database: &Database, durability: Durability) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    match durability {
+        Durability::Buffered => transaction.set_durability(redb::Durability::None)?,
+        Durability::Synced => {
+            transaction.set_durability(redb::Durability::Immediate)?;
+            // Saves what would have to be found by walking the file after a crash, and commits in two phases.
+            transaction.set_quick_repair(true);
+        }
+    }
+    Ok(transaction)
+}
+
+fn write_table(
+    transaction: &WriteTransaction,
+    table: Table,
+    ops: &[&Op],
+    usage: &mut Usage,
+) -> Result<(), redb::Error> {
+    let mut records = transaction.open_table(definition(table))?;
+    let mut stored = Vec::new();
+    for op in ops {
+        let (key, replaced) = match op {
+            Op::Put { key, value, .. } => {
+                record::seal(table.name(), key, value, &mut stored);
+                usage.add(key.len(), stored.len());
+                (key, records.insert(&key[..], &stored[..])?)
+            }
+            Op::Delete { key, .. } => (key, records.remove(&key[..])?),
+        };
+        if let Some(before) = replaced {
+            usage.remove(key.len(), before.value().len());
+        }
+    }
+    Ok(())
+}
+
+fn write_usage(transaction: &WriteTransaction, usage: &Usage) -> Result<(), redb::Error> {
+    let mut stored = Vec::new();
+    record::seal(record::INFO_TABLE, record::USAGE_KEY, &usage.encode(), &mut stored);
+    transaction.open_table(INFO)?.insert(record::USAGE_KEY, &stored[..])?;
+    Ok(())
+}
+
+const INFO: Definition = TableDefinition::new(record::INFO_TABLE);
+
+const fn definition(table: Table) -> Definition {
+    TableDefinition::new(table.name())
+}
+
+impl RedbView {
+    fn records(&self, table: Table) -> Result<&Records, BackendError> {
+        self.shared.check()?;
+        let cell = &self.tables[table.position()];
+        if let Some(records) = cell.get() {
+            return Ok(records);
+        }
+        let records =
+            self.transaction.open_table(definition(table)).map_err(|error| self.shared.fail(error))?;
+        Ok(cell.get_or_init(|| records))
+    }
+}
+
+impl ReadView for RedbView {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        let stored = self.records(table)?.get(key).map_err(|error| self.shared.fail(error))?;
+        let Some(stored) = stored else { return Ok(None) };
+        let value = record::open(table, key, stored.value())?;
+        Ok(Some(Bytes::copy_from_slice(value)))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        if is_empty_range(range) {
+            return Ok(());
+        }
+        let records = self.records(table)?.range::<&[u8]>(range).map_err(|error| self.shared.fail(error))?;
+        for stored in records {
+            let (key, stored) = stored.map_err(|error| self.shared.fail(error))?;
+            let value = record::open(table, key.value(), stored.value())?;
+            if visit(key.value(), value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for RedbView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbView").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
