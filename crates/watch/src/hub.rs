@@ -352,8 +352,8 @@ impl Hub {
 
     /// Takes a watcher out of everything that its state has put it into.
     fn leave_state(&mut self, slot: Slot<Watcher>) {
-        let Watcher { stream, state, next, turn, .. } = self.watchers[slot];
-        let stream = &mut self.streams[stream];
+        let Watcher { stream: of, state, next, turn, .. } = self.watchers[slot];
+        let stream = &mut self.streams[of];
         match state {
             State::Ahead => {
                 self.ahead.remove(&(next, slot));
@@ -370,6 +370,8 @@ impl Hub {
             State::Reading(_) => {
                 stream.reading -= 1;
                 self.behind.remove(&(next, slot));
+                // Others of the stream may have waited for this reading to end.
+                self.offer_history(of);
             }
             State::Ended => {}
         }

@@ -42,6 +42,20 @@ pub struct Response {
 const HEADER_BYTES: usize = 3 + 11 + 11 + 5;
 
 impl Response {
+    /// A response that only carries events.
+    pub(crate) fn plain(watch_id: i64, revision: i64, events: Arc<[Bytes]>) -> Self {
+        Self {
+            watch_id,
+            revision,
+            created: false,
+            canceled: false,
+            compact_revision: 0,
+            cancel_reason: Cow::Borrowed(""),
+            fragment: false,
+            events,
+        }
+    }
+
     /// The size of the encoded response, give or take the few bytes by which the ids in its header vary.
     pub(crate) fn encoded_len(&self) -> usize {
         let events: usize = self.events.iter().map(event_len).sum();
@@ -53,13 +67,16 @@ impl Response {
             0 => 0,
             len => 1 + varint_len(len as u64) + len,
         };
-        HEADER_BYTES
-            + field_len(self.revision)
-            + field_len(self.watch_id)
+        plain_len(self.watch_id, self.revision)
             + field_len(self.compact_revision)
             + 2 * (usize::from(self.created) + usize::from(self.canceled) + usize::from(self.fragment))
             + reason
     }
+}
+
+/// The size of a response that carries nothing but its events, without them.
+pub(crate) fn plain_len(watch_id: i64, revision: i64) -> usize {
+    HEADER_BYTES + field_len(revision) + field_len(watch_id)
 }
 
 /// What an event adds to an encoded response: its tag, its length and itself.

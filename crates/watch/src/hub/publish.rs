@@ -3,6 +3,7 @@
 use super::Hub;
 use super::matching::Audience;
 use super::parts::State;
+use crate::response::plain_len;
 use crate::{Event, Response};
 use core::mem;
 
@@ -32,13 +33,7 @@ impl Hub {
             self.matches.fill(&self.ranges, &mut self.groups, events, Audience::Listeners);
             self.deliver_live(events);
             self.matches.clear(&mut self.groups);
-            let mut too_slow = mem::take(&mut self.too_slow);
-            for (watcher, missed) in too_slow.drain(..) {
-                self.leave_state(watcher);
-                self.watchers[watcher].next = missed;
-                self.wait(watcher);
-            }
-            self.too_slow = too_slow;
+            self.put_behind();
         }
     }
 
@@ -56,13 +51,19 @@ impl Hub {
         }
         self.wake_ahead();
         let at_head = self.watchers.iter().filter(|(_, watcher)| watcher.state == State::Head);
-        let mut too_slow: alloc::vec::Vec<_> =
-            at_head.map(|(slot, watcher)| (slot, watcher.next.max(missed))).collect();
+        self.too_slow.extend(at_head.map(|(slot, watcher)| (slot, watcher.next.max(missed))));
+        self.put_behind();
+    }
+
+    /// Takes the listeners that were found too slow out of the live feed.
+    fn put_behind(&mut self) {
+        let mut too_slow = mem::take(&mut self.too_slow);
         for (watcher, missed) in too_slow.drain(..) {
             self.leave_state(watcher);
             self.watchers[watcher].next = missed;
             self.wait(watcher);
         }
+        self.too_slow = too_slow;
     }
 
     /// The start revision of some watchers has come. They listen already, and `next` keeps earlier events from them.
@@ -87,17 +88,16 @@ impl Hub {
                 let watcher = &mut watchers[slot];
                 let range = list.start(events, watcher)..list.len();
                 let Some(first) = list.revision(events, range.start) else { continue };
-                let mut response =
-                    Response { watch_id: watcher.watch_id, revision: *revision, ..Response::default() };
-                let bytes = list.bytes(&range) + response.encoded_len_without_events();
+                let bytes = list.bytes(&range) + plain_len(watcher.watch_id, *revision);
                 let stream = &mut streams[watcher.stream];
                 let single_revision = || list.end_of_revision(events, range.start) == range.end;
                 if !outbox.budget().fits(stream, bytes, single_revision) {
                     too_slow.push((slot, first));
                     continue;
                 }
-                response.events = list.share(events, group.wish, range);
                 watcher.quiet = false;
+                let shared = list.share(events, group.wish, range);
+                let response = Response::plain(watcher.watch_id, *revision, shared);
                 outbox.push_events(stream, watcher.stream, response, bytes, watcher.fragment);
             }
         }
