@@ -28,5 +28,4 @@
 mod crc;
 pub mod kv;
 pub mod lease;
-pub mod lease;
 pub mod watch;
