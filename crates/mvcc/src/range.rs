@@ -7,10 +7,10 @@ use bytes::Bytes;
 use etched_backend::{BackendError, ReadView};
 use etched_key_range::KeyRange;
 
+use crate::Store;
 use crate::codec::Record;
 use crate::entry::{Version, Weight};
 use crate::tree::{Bounds, KeyParts};
-use crate::Store;
 
 /// What to read, and how the answer is to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,6 @@ pub struct Chunk {
 
 /// Why a read was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum RangeError {
     /// The revision is below the last compaction.
     #[error("the required revision has been compacted")]
@@ -249,8 +248,11 @@ impl Store {
             chunk.bytes += len;
             found.push(live);
         }
-        chunk.records =
-            if keys_only { found.iter().map(Found::key_record).collect() } else { self.load_found(view, &found)? };
+        chunk.records = if keys_only {
+            found.iter().map(Found::key_record).collect()
+        } else {
+            self.load_found(view, &found)?
+        };
         Ok(chunk)
     }
 
@@ -267,8 +269,10 @@ impl Store {
         if revision == self.revision {
             return current;
         }
-        self.weight_by_changes(bounds, revision, current)
-            .unwrap_or_else(|| self.walk_at(*bounds, revision).fold(Weight::default(), |sum, live| sum.plus(live.version.weight())))
+        self.weight_by_changes(bounds, revision, current).unwrap_or_else(|| {
+            self.walk_at(*bounds, revision)
+                .fold(Weight::default(), |sum, live| sum.plus(live.version.weight()))
+        })
     }
 
     /// Goes back from the current sums by the changes since; not if they are many or no longer in memory.
@@ -288,7 +292,8 @@ impl Store {
             let entry = self.tree.get(key)?;
             // A key that has changed several times counts once, at its newest change.
             if entry.revision() == change.revision {
-                let past = self.live_at(entry, revision).map_or_else(Weight::default, |version| version.weight());
+                let past =
+                    self.live_at(entry, revision).map_or_else(Weight::default, |version| version.weight());
                 weight = weight.plus(past).minus(entry.weight());
             }
         }

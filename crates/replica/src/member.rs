@@ -44,6 +44,10 @@ pub struct Member {
     announcer: Announcer,
     self_id: u64,
     leads: bool,
+    /// Term, commit index and leader as of the last poll of consensus.
+    term: u64,
+    committed: u64,
+    leader: u64,
     failed: u64,
 }
 
@@ -95,6 +99,9 @@ impl Member {
             announcer: Announcer::new(options.presence, options.member_id),
             self_id: options.member_id,
             leads: false,
+            term: 0,
+            committed: 0,
+            leader: 0,
             failed: 0,
         })
     }
@@ -155,8 +162,7 @@ impl Member {
     }
 
     fn propose_for(&mut self, caller: Caller, mut command: Command, now_ns: u64) {
-        let status = self.consensus.status();
-        let lag = status.commit.saturating_sub(self.applier.machine().applied().0);
+        let lag = self.committed.saturating_sub(self.applier.machine().applied().0);
         if lag > self.limits.apply_lag_max || self.waiters.waiting() >= self.limits.proposals_max {
             return self.respond(caller, Err(ApiError::TooManyRequests));
         }
@@ -313,6 +319,7 @@ impl Member {
         }
         while let Some(output) = self.consensus.poll() {
             self.on_consensus(view, output, now_ns);
+            self.note_status();
         }
         for read in std::mem::take(&mut self.local) {
             self.serve(view, read);
@@ -335,6 +342,13 @@ impl Member {
         for command in self.announcer.poll(self.applier.machine(), self.leads, now_ns) {
             self.propose(&command);
         }
+    }
+
+    fn note_status(&mut self) {
+        let status = self.consensus.status();
+        self.term = status.term;
+        self.committed = status.commit;
+        self.leader = status.leader.unwrap_or(0);
     }
 
     fn send_proposals(&mut self) {
@@ -447,7 +461,7 @@ impl Member {
                             front: *front,
                             stream: delivery.stream,
                             bytes: delivery.bytes,
-                            raft_term: self.consensus.status().term,
+                            raft_term: self.term,
                             response: delivery.response,
                         }));
                     }
@@ -475,7 +489,7 @@ impl Member {
 
     fn respond(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
         let revision = self.applier.machine().store().revision();
-        let raft_term = self.consensus.status().term;
+        let raft_term = self.term;
         self.outputs.push_back(Output::Respond(Respond { caller, revision, raft_term, result }));
     }
 
@@ -535,7 +549,7 @@ impl Member {
     /// The leader's id, 0 if none is known.
     #[must_use]
     pub fn leader(&self) -> u64 {
-        self.consensus.status().leader.unwrap_or(0)
+        self.leader
     }
 
     /// The next thing that the shell must do.

@@ -4,3 +4,4 @@ pub mod api;
 pub mod flags;
 pub mod logging;
 pub mod member;
+pub mod metrics;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use etched_backend::{Backend, BackendError, Durability, RedbBackend};
 use etched_disk::Disk;
 use etched_replica::{Commit, LogSnapshot};
-use etched_wal::WalError;
+use etched_wal::{WalError, snapshot_file};
 
 use crate::member::convert;
 use crate::member::inbox::{Control, Inbox};
@@ -20,8 +20,6 @@ pub(crate) struct Committed {
     pub(crate) total_bytes: u64,
     pub(crate) in_use_bytes: u64,
     pub(crate) duration: Duration,
-    /// Whether it was a durable one with a snapshot file.
-    pub(crate) snapshot: bool,
 }
 
 /// The way to the backend thread; one commit is under way at a time, so a send never blocks.
@@ -36,9 +34,6 @@ pub(crate) struct BackendParts {
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) inbox: Arc<Inbox>,
 }
-
-/// Snapshot files that are kept.
-const SNAPSHOT_FILES: usize = 5;
 
 #[derive(Debug, thiserror::Error)]
 enum CommitFailure {
@@ -87,13 +82,13 @@ fn carry_out(parts: &BackendParts, commit: &Commit) -> Result<Committed, CommitF
         total_bytes: sizes.total_bytes,
         in_use_bytes: sizes.in_use_bytes,
         duration,
-        snapshot: commit.snapshot.is_some(),
     })
 }
 
 /// The file says at which index a restart may begin to read the log.
 fn write_snapshot(parts: &BackendParts, snapshot: &LogSnapshot) -> Result<(), WalError> {
     let file = convert::snapshot_file(snapshot);
-    etched_wal::snapshot_file::write(&*parts.disk, &parts.snapshot_dir, &file)?;
-    etched_wal::snapshot_file::purge(&*parts.disk, &parts.snapshot_dir, SNAPSHOT_FILES)
+    snapshot_file::write(&*parts.disk, &parts.snapshot_dir, &file)?;
+    snapshot_file::purge(&*parts.disk, &parts.snapshot_dir, snapshot_file::FILES_KEPT)?;
+    Ok(())
 }

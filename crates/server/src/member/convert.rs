@@ -1,5 +1,6 @@
 //! Between the values of the log and those of consensus.
 
+use bytes::Bytes;
 use etched_replica::LogSnapshot;
 use etched_replica::raft::{ConfState, Entry, EntryKind, HardState};
 use etched_wal::SnapshotRecord;
@@ -41,11 +42,11 @@ pub(crate) fn snapshot_file(snapshot: &LogSnapshot) -> SnapshotFile {
         index: snapshot.index,
         term: snapshot.term,
         conf_state: snapshot.conf_state.encode(),
-        data: bytes::Bytes::new(),
+        data: Bytes::new(),
     }
 }
 
 /// The configuration of a snapshot file; an undecodable one is reported by the caller.
-pub(crate) fn conf_state(bytes: &[u8]) -> Option<ConfState> {
+pub(crate) fn conf_state(bytes: &Bytes) -> Option<ConfState> {
     ConfState::decode(bytes).ok()
 }

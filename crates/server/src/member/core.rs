@@ -16,7 +16,8 @@ use crate::log;
 use crate::member::backend::{BackendThread, Committed};
 use crate::member::inbox::{Control, Inbox, Incoming};
 use crate::member::spares::SpareThread;
-use crate::member::{MemberMetrics, convert, hashes};
+use crate::member::{convert, hashes};
+use crate::metrics::Metrics;
 use crate::member::handle::Shown;
 
 type View = <RedbBackend as Backend>::View;
@@ -28,13 +29,13 @@ const TURNS_MAX: usize = 4;
 pub(crate) struct Core {
     pub(crate) member: Member,
     pub(crate) wal: Wal,
-    pub(crate) view: Arc<View>,
+    pub(crate) view: View,
     pub(crate) backend: BackendThread,
     pub(crate) spares: SpareThread,
     pub(crate) reader: RedbBackend,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) shown: Arc<Shown>,
-    pub(crate) metrics: Arc<dyn MemberMetrics>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Instant,
     pub(crate) tick: Duration,
     pub(crate) stage: Stage,
@@ -137,8 +138,8 @@ impl Core {
     }
 
     fn on_committed(&mut self, committed: Committed) {
-        self.view = Arc::new(committed.view);
-        self.metrics.backend_commit(committed.duration, committed.snapshot);
+        self.view = committed.view;
+        self.metrics.backend_commit.record(committed.duration);
         self.member.on_committed(committed.total_bytes, committed.in_use_bytes);
     }
 
@@ -160,8 +161,7 @@ impl Core {
     /// Lets the member work until it waits for something; `true` if it has more slices to do.
     fn work(&mut self) -> Result<bool, CoreError> {
         for _ in 0..TURNS_MAX {
-            let view = Arc::clone(&self.view);
-            let has_more = self.member.turn(&*view, nanos(self.clock.elapsed()));
+            let has_more = self.member.turn(&self.view, nanos(self.clock.elapsed()));
             let persisted = self.carry_out()?;
             if let Some(failure) = self.member.failure() {
                 return Err(failure.clone().into());
@@ -206,8 +206,9 @@ impl Core {
         if must_sync {
             let started = Instant::now();
             self.wal.sync()?;
-            self.metrics.wal_sync(started.elapsed());
-            self.spares.ask_if_needed(&self.wal);
+            self.metrics.wal_fsync.record(started.elapsed());
+            self.metrics.wal_bytes.set(self.wal.bytes_written());
+            self.spares.ask_if_needed(&mut self.wal);
         }
         for ticket in &tickets {
             self.member.on_persisted(*ticket);

@@ -24,14 +24,3 @@ pub use self::core::CoreError;
 pub use handle::MemberHandle;
 pub use start::{RunningMember, StartError, start};
 pub use storage::StorageError;
-
-use std::time::Duration;
-
-/// What the member's threads measure.
-pub trait MemberMetrics: Send + Sync + 'static {
-    /// One sync of the log.
-    fn wal_sync(&self, duration: Duration);
-
-    /// One commit of the backend; `is_synced` if it waited for the disk.
-    fn backend_commit(&self, duration: Duration, is_synced: bool);
-}

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use etched_wal::{SparePreparer, Wal};
+use etched_wal::{SpareRequest, Wal};
 
 use crate::log;
 use crate::member::inbox::{Control, Inbox};
 
 /// The way to the thread: one order at a time.
 pub(crate) struct SpareThread {
-    orders: SyncSender<SparePreparer>,
+    orders: SyncSender<SpareRequest>,
     is_ordered: bool,
 }
 
@@ -22,9 +22,12 @@ impl SpareThread {
     }
 
     /// Orders a segment if the log has none in reserve and none is on its way.
-    pub(crate) fn ask_if_needed(&mut self, wal: &Wal) {
-        if !self.is_ordered && let Some(preparer) = wal.spare_wanted() {
-            self.is_ordered = self.orders.try_send(preparer).is_ok();
+    pub(crate) fn ask_if_needed(&mut self, wal: &mut Wal) {
+        if !self.is_ordered
+            && wal.needs_spare()
+            && let Some(request) = wal.spare_request()
+        {
+            self.is_ordered = self.orders.try_send(request).is_ok();
         }
     }
 
@@ -34,9 +37,9 @@ impl SpareThread {
     }
 }
 
-fn run(inbox: &Inbox, waiting: &Receiver<SparePreparer>) {
-    while let Ok(preparer) = waiting.recv() {
-        match preparer.prepare() {
+fn run(inbox: &Inbox, waiting: &Receiver<SpareRequest>) {
+    while let Ok(request) = waiting.recv() {
+        match request.prepare() {
             Ok(spare) => inbox.push_control(Control::SpareReady(Some(spare))),
             Err(error) => {
                 // The log makes its next segment itself when it comes to it, and reports a disk that is full then.

@@ -17,16 +17,22 @@ use etched_state_machine::bootstrap_changes;
 use crate::api::Identity;
 use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
-use crate::member::MemberMetrics;
 use crate::member::backend::{BackendParts, BackendThread};
 use crate::member::core::{Core, CoreError, Stage};
 use crate::member::handle::{MemberHandle, Shown};
 use crate::member::inbox::Inbox;
 use crate::member::spares::SpareThread;
+use crate::metrics::Metrics;
 use crate::member::storage::{self, Bootstrap, Storage, StorageError, StorageOptions};
 
 /// Memory for the pages of the backend, in bytes.
 const BACKEND_CACHE_BYTES: usize = 64 << 20;
+
+/// Bytes that may wait for one watch stream; above, its watchers are put behind.
+const STREAM_QUEUE_BYTES: usize = 1 << 20;
+
+/// Bytes of events that one reading of history for watchers gives.
+const HISTORY_BYTES: usize = 1 << 20;
 
 /// A member whose threads run.
 pub struct RunningMember {
@@ -70,7 +76,7 @@ pub enum StartError {
 /// # Errors
 ///
 /// Before anything is served; the data directory is unchanged unless the start had got as far as opening it.
-pub fn start(options: &Options, metrics: Arc<dyn MemberMetrics>) -> Result<RunningMember, StartError> {
+pub fn start(options: &Options, metrics: Arc<Metrics>) -> Result<RunningMember, StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
     let bootstrap = bootstrap(options)?;
     let storage = storage::open(
@@ -107,7 +113,7 @@ fn is_initialized(options: &Options) -> bool {
     storage::is_initialized(&RealDisk::new(), &options.member.data_dir).unwrap_or(false)
 }
 
-fn run(options: &Options, storage: Storage, metrics: Arc<dyn MemberMetrics>) -> Result<RunningMember, StartError> {
+fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<RunningMember, StartError> {
     let Storage { member_id, cluster_id, disk, wal, snapshot_dir, backend, restored, lock } = storage;
     log!(
         Info, "starting local member",
@@ -131,7 +137,7 @@ fn run(options: &Options, storage: Storage, metrics: Arc<dyn MemberMetrics>) -> 
     let core = Core {
         member,
         wal,
-        view: Arc::new(view),
+        view,
         backend: BackendThread::start(parts)?,
         spares: SpareThread::start(Arc::clone(&inbox))?,
         reader: backend,
@@ -233,7 +239,8 @@ fn applier_options(options: &Options, member_id: u64, election_ns: u64) -> Appli
         },
         hub: etched_watch::HubOptions {
             fragment_bytes: options.limits.max_request_bytes + (512 << 10),
-            ..etched_watch::HubOptions::default()
+            stream_queue_bytes: STREAM_QUEUE_BYTES,
+            history_bytes: HISTORY_BYTES,
         },
         lease_extension_ns: election_ns,
         compaction_keys: store.compaction_batch_limit,

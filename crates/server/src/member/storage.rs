@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etched_backend::{BackendError, RedbBackend, RedbOptions};
+use etched_backend::{CreateError, OpenError, RedbBackend, RedbOptions};
 use etched_disk::{Disk, DiskError, DiskLock};
 use etched_proto::etcdserverpb::Metadata;
 use etched_replica::raft::{ConfChange, ConfChangeKind, Entry, EntryKind, HardState, Restored, SnapshotMeta};
 use etched_state_machine::BootstrapChange;
 use etched_wal::snapshot_file::{self, SnapshotFile};
-use etched_wal::{SnapshotRecord, Wal, WalError, WalOptions};
+use etched_wal::{DirectoryUse, SnapshotRecord, Wal, WalError, WalOptions};
 use prost::Message;
 
 use crate::log;
@@ -67,7 +67,10 @@ pub enum StorageError {
     Wal(#[from] WalError),
     /// The backend is damaged or cannot be read.
     #[error("cannot open the backend: {0}")]
-    Backend(#[from] BackendError),
+    Backend(#[from] OpenError),
+    /// The backend cannot be created.
+    #[error("cannot create the backend: {0}")]
+    CreateBackend(#[from] CreateError),
     /// The log's metadata is not a member's.
     #[error("the write-ahead log does not say whose it is")]
     Metadata,
@@ -79,6 +82,9 @@ pub enum StorageError {
         /// Where the backend should be.
         path: PathBuf,
     },
+    /// What lies there is not a log.
+    #[error("the directory {0:?} holds files, but no write-ahead log")]
+    Foreign(PathBuf),
     /// There is a backend, but no log.
     #[error("there is a backend file {0:?}, but no write-ahead log")]
     LogMissing(PathBuf),
@@ -104,7 +110,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
         member,
         snap,
     };
-    let is_new = !etched_wal::exists(&*disk, &paths.wal)?;
+    let is_new = match etched_wal::inspect(&*disk, &paths.wal)?.directory_use {
+        DirectoryUse::Missing | DirectoryUse::Empty => true,
+        DirectoryUse::Log => false,
+        DirectoryUse::InUse => return Err(StorageError::InUse(options.data_dir)),
+        DirectoryUse::Foreign => return Err(StorageError::Foreign(paths.wal)),
+    };
     let has_backend = disk.exists(&paths.db)?;
     if is_new && has_backend {
         return Err(StorageError::LogMissing(paths.db));
@@ -122,11 +133,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
     } else {
         recover_log(&disk, &paths, has_backend, &options.bootstrap)?
     };
-    let backend = RedbBackend::open_or_create(
-        Arc::clone(&disk),
-        &paths.db,
-        RedbOptions { cache_bytes: options.backend_cache_bytes, ..RedbOptions::default() },
-    )?;
+    let settings = RedbOptions { cache_bytes: options.backend_cache_bytes, ..RedbOptions::default() };
+    let backend = if has_backend {
+        RedbBackend::open(&*disk, &paths.db, settings)?
+    } else {
+        RedbBackend::create(&*disk, &paths.db, settings)?
+    };
     log!(Info, "opened backend db", "path" => paths.db.display().to_string());
     Ok(Storage {
         member_id: log.member_id,
@@ -204,7 +216,10 @@ fn recover_log(
         term: snapshot.as_ref().map_or(0, |file| file.term),
         conf_state: None,
     };
-    let (wal, recovered) = Wal::open(Arc::clone(disk), &paths.wal, from, WalOptions::default())?;
+    let (wal, recovered) = Wal::open(Arc::clone(disk), &paths.wal, &from, WalOptions::default())?;
+    for name in &recovered.foreign {
+        log!(Warn, "found a file that does not belong to the log", "name" => name.clone());
+    }
     if let Some(tail) = &recovered.torn_tail {
         log!(Warn, "the log ended in a write that was never finished; cut it off", "tail" => format!("{tail:?}"));
     }

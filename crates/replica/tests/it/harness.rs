@@ -1,0 +1,358 @@
+//! A member with a log and a backend in memory, and a clock that only the test moves.
+
+use bytes::Bytes;
+use etched_backend::{Backend, Durability, MemoryBackend};
+use etched_replica::raft::{
+    ConfChange, ConfChangeKind, Config, Entry, EntryKind, HardState, Restored, SnapshotMeta,
+};
+use etched_replica::{
+    Answer, ApiError, ApplierOptions, AutoCompaction, Caller, Deliver, HashJob, Limits, LogSnapshot, Member,
+    MemberOptions, Notice, Output, Presence, Request, Respond, Start, StartError, WatchCall,
+};
+use etched_state_machine::{Command, Outcome, Put, Range, Refusal, bootstrap_changes};
+use etched_watch::HubOptions;
+
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MILLISECOND;
+
+/// What outlives a crash: the synced log and the durable commits.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    hard_state: HardState,
+    snapshot: SnapshotMeta,
+    entries: Vec<Entry>,
+    tables: Vec<etched_backend::Op>,
+}
+
+pub(crate) struct Harness {
+    pub(crate) member: Member,
+    backend: MemoryBackend,
+    view: <MemoryBackend as Backend>::View,
+    pub(crate) disk: Disk,
+    /// Operations that reached the backend after the last durable commit.
+    undurable: Vec<etched_backend::Op>,
+    pub(crate) now: u64,
+    token: u64,
+    pub(crate) responds: Vec<Respond>,
+    pub(crate) deliveries: Vec<Deliver>,
+    pub(crate) notices: Vec<Notice>,
+    /// Writes to the log that are held back, if the test wants that.
+    pub(crate) holds_persists: bool,
+    held: Vec<u64>,
+    lives: u64,
+}
+
+pub(crate) struct Settings {
+    pub(crate) quota_bytes: i64,
+    pub(crate) snapshot_entries: u64,
+    pub(crate) auto_compaction: AutoCompaction,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { quota_bytes: 0, snapshot_entries: 1_000, auto_compaction: AutoCompaction::Off }
+    }
+}
+
+const MEMBER: u64 = 0x8e9e_05c5_2164_694d;
+
+impl Disk {
+    /// The log of a new member of a cluster of one.
+    pub(crate) fn fresh() -> Self {
+        let cluster = [("default".to_owned(), vec!["http://localhost:2380".to_owned()])];
+        let changes = bootstrap_changes(&cluster, "etcd-cluster");
+        let entries: Vec<Entry> = (1..)
+            .zip(&changes)
+            .map(|(index, change)| Entry {
+                term: 1,
+                index,
+                kind: EntryKind::ConfChange,
+                data: ConfChange {
+                    id: 0,
+                    kind: ConfChangeKind::AddNode,
+                    node_id: change.member_id,
+                    context: change.context.clone(),
+                }
+                .encode(),
+            })
+            .collect();
+        let hard_state = HardState { term: 1, vote: 0, commit: 1 };
+        Self { hard_state, entries, ..Self::default() }
+    }
+
+    /// The log is gone, the backend is not.
+    pub(crate) fn forget_snapshot_and_lose_all(&mut self) {
+        self.snapshot = SnapshotMeta::default();
+        self.entries.clear();
+    }
+}
+
+impl Harness {
+    pub(crate) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let mut harness = Self::start(Disk::fresh(), settings, 0, 1).expect("a fresh member starts");
+        harness.run();
+        harness
+    }
+
+    pub(crate) fn start(disk: Disk, settings: Settings, now: u64, lives: u64) -> Result<Self, StartError> {
+        let backend = MemoryBackend::new();
+        let mut batch = etched_backend::Batch::new();
+        for op in disk.tables.clone() {
+            match op {
+                etched_backend::Op::Put { table, key, value } => batch.put(table, key, value),
+                etched_backend::Op::Delete { table, key } => batch.delete(table, key),
+            }
+        }
+        backend.commit(&batch, Durability::Synced).expect("memory does not fail");
+        let view = backend.view().expect("memory does not fail");
+        let start = Start {
+            config: Config { boot: lives, seed: lives, ..Config::new(MEMBER) },
+            restored: Restored {
+                hard_state: disk.hard_state,
+                snapshot: disk.snapshot.clone(),
+                entries: disk.entries.clone(),
+            },
+        };
+        let mut member = Member::new(&view, start, options(&settings, lives))?;
+        member.campaign();
+        Ok(Self {
+            member,
+            backend,
+            view,
+            disk,
+            undurable: Vec::new(),
+            now,
+            token: 0,
+            responds: Vec::new(),
+            deliveries: Vec::new(),
+            notices: Vec::new(),
+            holds_persists: false,
+            held: Vec::new(),
+            lives,
+        })
+    }
+
+    /// Power is lost: what was not synced is gone, and the member starts again.
+    pub(crate) fn crash(self, settings: Settings) -> Self {
+        let mut harness =
+            Self::start(self.disk, settings, self.now + SECOND, self.lives + 1).expect("the member starts again");
+        harness.run();
+        harness
+    }
+
+    /// Works until nothing is left to do.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..10_000 {
+            let has_more = self.member.turn(&self.view, self.now);
+            let has_moved = self.carry_out();
+            assert!(self.member.failure().is_none(), "{:?}", self.member.failure());
+            if !has_more && !has_moved {
+                return;
+            }
+        }
+        panic!("the member never comes to rest");
+    }
+
+    /// Takes one request through consensus, and one slice of everything else.
+    pub(crate) fn step(&mut self) {
+        for _ in 0..2 {
+            self.member.turn(&self.view, self.now);
+            self.carry_out();
+        }
+    }
+
+    pub(crate) fn answer_is_pending(&self, token: u64) -> bool {
+        self.responds.iter().all(|respond| respond.caller.token != token)
+    }
+
+    /// Moves the clock on, with a tick each 100 ms.
+    pub(crate) fn advance(&mut self, nanos: u64) {
+        let end = self.now + nanos;
+        while self.now < end {
+            self.now = (self.now + 100 * MILLISECOND).min(end);
+            self.member.tick(self.now);
+            self.run();
+        }
+    }
+
+    pub(crate) fn release_persists(&mut self) {
+        self.holds_persists = false;
+        for ticket in std::mem::take(&mut self.held) {
+            self.member.on_persisted(ticket);
+        }
+        self.run();
+    }
+
+    fn carry_out(&mut self) -> bool {
+        let mut has_moved = false;
+        while let Some(output) = self.member.poll() {
+            has_moved = true;
+            match output {
+                Output::Persist(persist) => {
+                    if let Some(first) = persist.entries.first() {
+                        self.disk.entries.retain(|entry| entry.index < first.index);
+                    }
+                    self.disk.entries.extend(persist.entries);
+                    self.disk.hard_state = persist.hard_state.unwrap_or(self.disk.hard_state);
+                    if self.holds_persists {
+                        self.held.push(persist.ticket);
+                    } else {
+                        self.member.on_persisted(persist.ticket);
+                    }
+                }
+                Output::Send(messages) => assert!(messages.is_empty(), "a lone member has no peers"),
+                Output::Respond(respond) => self.responds.push(respond),
+                Output::Deliver(delivery) => {
+                    self.member.watch(
+                        0,
+                        WatchCall::Consumed { stream: delivery.stream, bytes: delivery.bytes },
+                        self.now,
+                    );
+                    self.deliveries.push(delivery);
+                }
+                Output::Commit(commit) => self.commit(&commit.batch, commit.snapshot.as_ref()),
+                Output::SnapshotTaken(snapshot) => self.take_snapshot(&snapshot),
+                Output::Hash(job) => self.hash(job),
+                Output::Notice(notice) => self.notices.push(notice),
+            }
+        }
+        has_moved
+    }
+
+    fn commit(&mut self, batch: &etched_backend::Batch, snapshot: Option<&LogSnapshot>) {
+        self.backend.commit(batch, Durability::Buffered).expect("memory does not fail");
+        self.view = self.backend.view().expect("memory does not fail");
+        self.undurable.extend(batch.iter().cloned());
+        if snapshot.is_some() {
+            self.disk.tables.append(&mut self.undurable);
+        }
+        let size = self.disk.tables.len() as u64 * 100;
+        self.member.on_committed(size, size);
+    }
+
+    fn take_snapshot(&mut self, snapshot: &LogSnapshot) {
+        self.disk.snapshot = SnapshotMeta {
+            index: snapshot.index,
+            term: snapshot.term,
+            conf_state: snapshot.conf_state.clone(),
+        };
+        self.disk.entries.retain(|entry| entry.index > snapshot.index);
+    }
+
+    fn hash(&mut self, job: HashJob) {
+        let HashJob::Keys(caller, etched_state_machine::HashPlan::Walk(walk)) = job else { return };
+        let hash = walk.run(&self.view).expect("memory does not fail");
+        let respond = Respond { caller, revision: 0, raft_term: 0, result: Ok(Answer::HashKv(hash)) };
+        self.responds.push(respond);
+    }
+
+    pub(crate) fn submit(&mut self, request: Request) -> u64 {
+        self.token += 1;
+        self.member.submit(Caller { front: 0, token: self.token }, request, self.now);
+        self.token
+    }
+
+    /// The answer to a request that was submitted, if there is one yet.
+    pub(crate) fn answer(&mut self, token: u64) -> Option<Result<Answer, ApiError>> {
+        let position = self.responds.iter().position(|respond| respond.caller.token == token)?;
+        Some(self.responds.remove(position).result)
+    }
+
+    pub(crate) fn call(&mut self, request: Request) -> Result<Answer, ApiError> {
+        let token = self.submit(request);
+        self.run();
+        self.answer(token).expect("the request is answered")
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str) -> i64 {
+        match self.call(put(key, value)) {
+            Ok(Answer::Applied(Outcome::Put(done))) => done.revision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Puts that many keys, many in one turn.
+    pub(crate) fn fill(&mut self, keys: usize, value: &str) {
+        for number in 0..keys {
+            self.submit(put(&format!("k{number:05}"), value));
+            if number % 500 == 499 {
+                self.run();
+            }
+        }
+        self.run();
+        self.responds.clear();
+    }
+
+    pub(crate) fn refusal(&mut self, request: Request) -> Refusal {
+        match self.call(request) {
+            Err(ApiError::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Keys and values in a range, by the canonical message.
+    pub(crate) fn range(&mut self, range: Range) -> Vec<(String, String)> {
+        use prost::Message;
+        match self.call(Request::Range(range)) {
+            Ok(Answer::Range(output)) => output
+                .records
+                .into_iter()
+                .map(|record| {
+                    let kv = etched_proto::mvccpb::KeyValue::decode(record).expect("a record is a message");
+                    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+                    (text(&kv.key), text(&kv.value))
+                })
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Request {
+    Request::Propose(Command::Put(Put {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        ..Put::default()
+    }))
+}
+
+fn options(settings: &Settings, lives: u64) -> MemberOptions {
+    MemberOptions {
+        member_id: MEMBER,
+        start_ms: lives * 1_000,
+        limits: Limits {
+            command: etched_state_machine::Limits { txn_ops_max: 128, request_bytes_max: 1_572_864 },
+            request_bytes_max: 1_572_864,
+            proposals_max: 1_000,
+            apply_lag_max: 5_000,
+            request_timeout_ns: 7 * SECOND,
+            commit_interval_ns: 100 * MILLISECOND,
+            commit_bytes_max: 1 << 20,
+            commit_backlog_bytes_max: 16 << 20,
+            snapshot_entries: settings.snapshot_entries,
+            catch_up_entries: 10,
+        },
+        presence: Presence {
+            name: "default".into(),
+            client_urls: vec!["http://localhost:2379".into()],
+            cluster_version: "3.7.0".into(),
+        },
+        applier: ApplierOptions {
+            machine: etched_state_machine::Options {
+                quota_bytes: settings.quota_bytes,
+                member_id: MEMBER,
+                value_cache_bytes: 4_096,
+                ..etched_state_machine::Options::default()
+            },
+            hub: HubOptions { fragment_bytes: 2 << 20, stream_queue_bytes: 1 << 20, history_bytes: 1 << 20 },
+            lease_extension_ns: SECOND,
+            compaction_keys: 100,
+            compaction_pause_ns: 0,
+            auto_compaction: settings.auto_compaction,
+        },
+    }
+}
