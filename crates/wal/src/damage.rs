@@ -26,9 +26,21 @@ pub(crate) fn later_batch(bytes: &[u8], from: usize, chain: Chain) -> Option<usi
     })
 }
 
+/// Whether the last write may have made the segment longer.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// etcd writes past the end of what was set aside.
+    Possible,
+    /// This crate makes the segment longer, durably, before it writes there.
+    Synced,
+}
+
 /// Says whether a crash during the last write can have left what stands at `at`, the first place that does not
 /// read as a record.
-pub(crate) fn could_be_torn(bytes: &[u8], at: usize) -> bool {
+pub(crate) fn could_be_torn(bytes: &[u8], at: usize, growth: Growth) -> bool {
+    if at == bytes.len() {
+        return growth == Growth::Possible;
+    }
     let sector_end = sector_end(bytes, at);
     if is_zero(&bytes[at..sector_end]) {
         return true;
@@ -39,23 +51,31 @@ pub(crate) fn could_be_torn(bytes: &[u8], at: usize) -> bool {
         Length::End | Length::Impossible => return false,
     };
     let end = at + size.min(bytes.len() - at);
-    if !head_agrees(&bytes[at + ALIGNMENT..sector_end.min(end)], length) {
+    if !head_agrees(&bytes[at + ALIGNMENT..end.min(present_end(bytes, at))], length) {
         return false;
     }
-    // A write past the end of the file may have lost the new length.
-    size > bytes.len() - at || has_zero_sector(bytes, sector_end, end)
+    if size > bytes.len() - at { growth == Growth::Possible } else { has_zero_sector(bytes, sector_end, end) }
 }
 
-/// Says whether the part of a record that its first sector holds can begin a record of this length.
+/// Where the sectors end, from that of `at` on, which were written for sure, as they are not zero.
+fn present_end(bytes: &[u8], at: usize) -> usize {
+    let mut end = sector_end(bytes, at);
+    while end < bytes.len() && !is_zero(&bytes[end..sector_end(bytes, end)]) {
+        end = sector_end(bytes, end);
+    }
+    end
+}
+
+/// Says whether `first_part` can be the beginning of a record of this length.
 fn head_agrees(first_part: &[u8], length: usize) -> bool {
     let mut rest = first_part;
+    let cut_off = first_part.len() < length;
     match frame::read_record_head(&mut rest) {
-        Head::Whole { kind: Kind::Crc, data_length, .. } => data_length.is_none(),
         Head::Whole { data_length: Some(data), .. } => {
             (first_part.len() - rest.len()).checked_add(data) == Some(length)
         }
-        Head::Whole { data_length: None, .. } => first_part.len() < length,
-        Head::CutOff => first_part.len() < length,
+        Head::Whole { number: 4, data_length: None, .. } => true,
+        Head::Whole { data_length: None, .. } | Head::CutOff => cut_off,
         Head::Malformed => false,
     }
 }
@@ -99,7 +119,7 @@ mod tests {
         for sector in 0..4 {
             let (mut bytes, at) = image();
             bytes[(sector * 512).max(at)..(sector + 1) * 512].fill(0);
-            assert!(could_be_torn(&bytes, at), "sector {sector}");
+            assert!(could_be_torn(&bytes, at, Growth::Synced), "sector {sector}");
         }
     }
 
@@ -109,7 +129,7 @@ mod tests {
         for bit in at * 8..(at + 2000) * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(!could_be_torn(&bytes, at), "bit {bit}");
+            assert!(!could_be_torn(&bytes, at, Growth::Synced), "bit {bit}");
         }
     }
 

@@ -83,6 +83,9 @@ pub enum Damage {
     /// A length field that no writer writes, or bytes where the log should have ended.
     #[error("not the beginning of a record")]
     Frame,
+    /// The log ends within a batch.
+    #[error("the last batch is not complete")]
+    Incomplete,
     /// The record goes past the end of the file.
     #[error("the record goes past the end of the file")]
     PastEnd,

@@ -11,34 +11,52 @@
 //! The `crc` of a record is CRC-32C over the data of all records so far, its own included; that of a crc record,
 //! which has no data, is so the checksum of all before it. A length of zero is the end of the log.
 //!
+//! A crc record *with* data is a fill: its data stand for nothing, and no reader looks at them. Every write ends with
+//! one, up to the border of a sector, so that no sector holds parts of two batches and none that was synced is
+//! written again.
+//!
 //! Reading is strict: fields in order, none unknown, padding as computed. The type and the lengths are not covered
 //! by the checksum, so what can be known about them twice is compared.
 
 use crate::error::Damage;
+use etched_disk::SECTOR_BYTES;
 
 /// What a record holds.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Who the log belongs to: opaque bytes.
-    Metadata = 1,
+    Metadata,
     /// `raftpb.Entry`.
-    Entry = 2,
+    Entry,
     /// `raftpb.HardState`.
-    State = 3,
-    /// No data: the checksum of all before.
-    Crc = 4,
+    State,
+    /// The checksum of all before.
+    Crc,
+    /// The same, with data that stand for nothing.
+    Fill,
     /// `walpb.Snapshot`.
-    Snapshot = 5,
+    Snapshot,
 }
 
 impl Kind {
-    fn from_number(number: u64) -> Option<Self> {
-        Some(match number {
-            1 => Self::Metadata,
-            2 => Self::Entry,
-            3 => Self::State,
-            4 => Self::Crc,
-            5 => Self::Snapshot,
+    fn number(self) -> u8 {
+        match self {
+            Self::Metadata => 1,
+            Self::Entry => 2,
+            Self::State => 3,
+            Self::Crc | Self::Fill => 4,
+            Self::Snapshot => 5,
+        }
+    }
+
+    fn from_number(number: u64, has_data: bool) -> Option<Self> {
+        Some(match (number, has_data) {
+            (1, true) => Self::Metadata,
+            (2, true) => Self::Entry,
+            (3, true) => Self::State,
+            (4, false) => Self::Crc,
+            (4, true) => Self::Fill,
+            (5, true) => Self::Snapshot,
             _ => return None,
         })
     }
@@ -65,6 +83,9 @@ pub(crate) enum Step<'a> {
 /// Size of the length field in bytes; records begin at multiples of it.
 pub(crate) const ALIGNMENT: usize = 8;
 const LENGTH_BITS: u32 = 56;
+/// No fill fits into less.
+const FILL_BYTES_MIN: usize = 24;
+const FILL_BYTES_MAX: usize = SECTOR_BYTES + FILL_BYTES_MIN - ALIGNMENT;
 const PADDED: u64 = 0x80;
 
 /// Reads the frame at `offset`.
@@ -116,13 +137,12 @@ pub(crate) fn read_length(bytes: &[u8], offset: usize) -> Length {
 }
 
 fn read_record(mut bytes: &[u8]) -> Option<Record<'_>> {
-    let (kind, crc, data_length) = match read_record_head(&mut bytes) {
-        Head::Whole { kind, crc, data_length } => (kind, crc, data_length),
+    let (number, crc, data_length) = match read_record_head(&mut bytes) {
+        Head::Whole { number, crc, data_length } => (number, crc, data_length),
         Head::CutOff | Head::Malformed => return None,
     };
-    // A crc record carries nothing; any other kind without data would leave the chain as it is.
-    let fits = data_length.unwrap_or(0) == bytes.len() && data_length.is_some() == (kind != Kind::Crc);
-    fits.then_some(Record { kind, crc, data: bytes })
+    let kind = Kind::from_number(number, data_length.is_some())?;
+    (data_length.unwrap_or(0) == bytes.len()).then_some(Record { kind, crc, data: bytes })
 }
 
 /// The fields of a record up to its data.
@@ -130,7 +150,7 @@ fn read_record(mut bytes: &[u8]) -> Option<Record<'_>> {
 pub(crate) enum Head {
     /// `data_length` is `None` if the bytes end where the data field would begin.
     Whole {
-        kind: Kind,
+        number: u64,
         crc: u32,
         data_length: Option<usize>,
     },
@@ -156,7 +176,7 @@ pub(crate) fn read_record_head(bytes: &mut &[u8]) -> Head {
         }
     }
     let mut fields = || {
-        let kind = Kind::from_number(tagged(bytes, 0x08)?).ok_or(Head::Malformed)?;
+        let number = tagged(bytes, 0x08)?;
         let crc = u32::try_from(tagged(bytes, 0x10)?).map_err(|_| Head::Malformed)?;
         let data_length = if bytes.is_empty() {
             None
@@ -164,7 +184,7 @@ pub(crate) fn read_record_head(bytes: &mut &[u8]) -> Head {
             let length = tagged(bytes, 0x1a)?;
             Some(usize::try_from(length).map_err(|_| Head::Malformed)?)
         };
-        Ok(Head::Whole { kind, crc, data_length })
+        Ok(Head::Whole { number, crc, data_length })
     };
     fields().unwrap_or_else(|problem| problem)
 }
@@ -176,7 +196,7 @@ pub(crate) struct Chain(pub(crate) u32);
 impl Chain {
     /// Appends a record whose data are `head` followed by `body`.
     pub(crate) fn push(&mut self, out: &mut Vec<u8>, kind: Kind, head: &[u8], body: &[u8]) {
-        assert!(kind != Kind::Crc, "a crc record has no data");
+        assert!(!matches!(kind, Kind::Crc | Kind::Fill), "a crc record has no data that matter");
         self.0 = crc32c::crc32c_append(crc32c::crc32c_append(self.0, head), body);
         let data_length = (head.len() + body.len()) as u64;
         let mut fields = Fields::new(kind, self.0);
@@ -190,14 +210,41 @@ impl Chain {
         write(out, Fields::new(Kind::Crc, self.0).as_slice(), &[], &[]);
     }
 
+    /// Appends a fill to `out`, whose end lies at `offset` of a segment, up to the border of a sector.
+    pub(crate) fn push_fill(self, out: &mut Vec<u8>, offset: u64) {
+        let gap = fill_bytes(offset);
+        if gap == 0 {
+            return;
+        }
+        let mut fields = Fields::new(Kind::Fill, self.0);
+        fields.push(0x1a);
+        let left = gap - ALIGNMENT - fields.len;
+        // One byte for the length of the data, or two; 127 bytes and two for their length would not be minimal.
+        let data = match left {
+            0..=128 => left - 1,
+            129 => 127,
+            _ => left - 2,
+        };
+        fields.push_varint(data as u64);
+        write(out, fields.as_slice(), &[0; FILL_BYTES_MAX][..data], &[]);
+    }
+
     /// The chain after `record`, if the record belongs here.
     pub(crate) fn follow(self, record: &Record<'_>) -> Result<Self, Damage> {
-        if record.kind == Kind::Crc {
+        if matches!(record.kind, Kind::Crc | Kind::Fill) {
             return if record.crc == self.0 { Ok(self) } else { Err(Damage::Chain) };
         }
         let next = crc32c::crc32c_append(self.0, record.data);
         if record.crc == next { Ok(Self(next)) } else { Err(Damage::Checksum) }
     }
+}
+
+/// The size of the fill that [`Chain::push_fill`] puts at `offset`.
+pub(crate) fn fill_bytes(offset: u64) -> usize {
+    assert!(offset.is_multiple_of(ALIGNMENT as u64), "records begin at multiples of eight");
+    let gap =
+        usize::try_from(offset.next_multiple_of(SECTOR_BYTES as u64) - offset).expect("less than a sector");
+    if gap == 0 || gap >= FILL_BYTES_MIN { gap } else { gap + SECTOR_BYTES }
 }
 
 /// The fields of a record before its data, on the stack.
@@ -210,7 +257,7 @@ impl Fields {
     fn new(kind: Kind, crc: u32) -> Self {
         let mut fields = Self { bytes: [0; 24], len: 0 };
         fields.push(0x08);
-        fields.push(kind as u8);
+        fields.push(kind.number());
         fields.push(0x10);
         fields.push_varint(u64::from(crc));
         fields
@@ -274,6 +321,22 @@ mod tests {
             Chain(crc).push_crc(&mut out);
             assert_eq!(out.len(), 16);
             assert_eq!(read(&out, 0), Step::Record(Record { kind: Kind::Crc, crc, data: &[] }, 16));
+        }
+    }
+
+    #[test]
+    fn a_fill_reaches_the_border_of_a_sector() {
+        for crc in [0, 0x80, 0x8000, 0x80_0000, u32::MAX] {
+            for offset in (0..1024).step_by(ALIGNMENT) {
+                let mut out = Vec::new();
+                Chain(crc).push_fill(&mut out, offset);
+                assert_eq!(out.len(), fill_bytes(offset));
+                assert!((offset as usize + out.len()).is_multiple_of(SECTOR_BYTES));
+                if !out.is_empty() {
+                    let Step::Record(record, size) = read(&out, 0) else { panic!("a record at {offset}") };
+                    assert_eq!((record.kind, record.crc, size), (Kind::Fill, crc, out.len()));
+                }
+            }
         }
     }
 

@@ -13,9 +13,9 @@
 //! reported as [`TornTail`]. A prefix of an unsynced batch may so come back: nobody was told of it, and it does
 //! no harm.
 //!
-//! The last batch has no successor to prove it. [`Wal::seal`] (when idle) and [`Wal::close`] write crc records
-//! after it, across the border of a sector. Without a seal the loss of a whole sector of the very last batch looks
-//! like a tear: that doubt remains.
+//! The last batch has no successor to prove it. [`Wal::seal`] (when idle) and [`Wal::close`] write the crc record of
+//! the next batch ahead. Until then the loss of a whole sector of the very last batch looks like a tear: that doubt
+//! remains. It is never about more than one batch: each begins in a sector of its own.
 //!
 //! A sync is one write and one `fdatasync`, into space that was filled with zeros before, so that no metadata of
 //! the file changes. Released segments are used again: a thread of the caller's prepares them

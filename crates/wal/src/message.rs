@@ -6,7 +6,8 @@
 //! walpb.Snapshot    index = 1: varint, term = 2: varint, conf_state = 3: message
 //! ```
 //!
-//! All numbers are written, zeros too, as every etcd since 3.0 reads them; read back, an absent number is zero.
+//! What is written is what etcd 3.7 writes: all numbers, zeros too, but no `Type` of 0 and no empty `Data`. Read
+//! back, an absent number is zero.
 //! Fields must come in order and be known: the type of a record is not under its checksum, and a message that is
 //! read as one of another type must not pass.
 
@@ -98,7 +99,8 @@ impl Short {
 
 /// An entry without the content that follows.
 pub(crate) fn encode_entry_head(entry: &Entry) -> Short {
-    let head = Short::new().number(0x08, entry.kind).number(0x10, entry.term).number(0x18, entry.index);
+    let head = if entry.kind == 0 { Short::new() } else { Short::new().number(0x08, entry.kind) };
+    let head = head.number(0x10, entry.term).number(0x18, entry.index);
     if entry.data.is_empty() { head } else { head.number(0x22, entry.data.len() as u64) }
 }
 
@@ -120,7 +122,9 @@ pub(crate) fn decode_state(mut bytes: &[u8]) -> Option<HardState> {
     let term = take_number(&mut bytes, 0x08)?;
     let vote = take_number(&mut bytes, 0x10)?;
     let commit = take_number(&mut bytes, 0x18)?;
-    bytes.is_empty().then_some(HardState { term, vote, commit })
+    // Who votes or commits has seen a term.
+    let sound = term > 0 || (vote == 0 && commit == 0);
+    (sound && bytes.is_empty()).then_some(HardState { term, vote, commit })
 }
 
 /// A snapshot record without the members that follow.
@@ -213,7 +217,7 @@ mod tests {
         }
 
         #[test]
-        fn a_state_survives_the_round_trip(term: u64, vote: u64, commit: u64) {
+        fn a_state_survives_the_round_trip(term in 1u64.., vote: u64, commit: u64) {
             let state = HardState { term, vote, commit };
             prop_assert_eq!(decode_state(encode_state(&state).as_slice()), Some(state));
         }
@@ -238,7 +242,9 @@ mod tests {
     #[test]
     fn absent_numbers_are_zero() {
         assert_eq!(decode_state(&[]), Some(HardState::default()));
-        assert_eq!(decode_state(&[0x18, 4]), Some(HardState { commit: 4, ..HardState::default() }));
+        let state = HardState { term: 4, ..HardState::default() };
+        assert_eq!(decode_state(&[0x08, 4]), Some(state));
+        assert_eq!(decode_state(&[0x18, 4]), None, "a commit without a term");
         assert_eq!(decode_snapshot(&[]), Some(SnapshotRecord::default()));
     }
 

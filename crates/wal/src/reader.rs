@@ -1,13 +1,13 @@
 //! Reading a log from a snapshot on, checking all that can be checked.
 
-use crate::damage;
+use crate::damage::{self, Growth};
 use crate::error::{Damage, WalError};
 use crate::frame::{self, Chain, Kind, Record, Step};
 use crate::message;
 use crate::segment::SegmentName;
 use crate::{Entry, HardState, SnapshotRecord};
 use bytes::Bytes;
-use etched_disk::Disk;
+use etched_disk::{Disk, SECTOR_BYTES};
 use std::path::Path;
 
 /// No segment is longer: a batch is bounded by the queues before it.
@@ -56,7 +56,7 @@ pub(crate) struct Tail {
     pub(crate) chain: Chain,
     /// Where the last crc record stands.
     pub(crate) crc_record: usize,
-    /// Whether anything was read after that record.
+    /// Whether that record is the last of all.
     pub(crate) sealed: bool,
 }
 
@@ -173,15 +173,18 @@ impl Reader {
         if len < least {
             return Err(damaged(segment, stopped, Damage::Short { len, least }));
         }
-        if why.is_none() && damage::is_zero(&bytes[stopped..]) {
+        let clean = why.is_none() && damage::is_zero(&bytes[stopped..]);
+        if clean && !self.batch_is_open(stopped) {
             return Ok((stopped, None));
         }
-        let why = why.unwrap_or(Damage::Frame);
+        let why = why.unwrap_or(if clean { Damage::Incomplete } else { Damage::Frame });
         let chain = self.chain.expect("a segment that reads has a head");
         if let Some(at) = damage::later_batch(bytes, stopped, chain) {
             return Err(damaged(segment, stopped, Damage::Synced { at: at as u64 }));
         }
-        if !damage::could_be_torn(bytes, stopped) {
+        // Only the head has a crc record: the rest is etcd's, if there is any.
+        let growth = if self.crc_record == 0 { Growth::Possible } else { Growth::Synced };
+        if !damage::could_be_torn(bytes, stopped, growth) {
             return Err(damaged(segment, stopped, why));
         }
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(stopped, |last| last + 1);
@@ -192,6 +195,12 @@ impl Reader {
             why,
         };
         Ok((stopped, Some(torn)))
+    }
+
+    /// Says whether a batch of this crate's ends at `offset` without the fill that ends each of them. (Where the last
+    /// crc record is that of the head, etcd may have written the rest, and it writes no fills.)
+    fn batch_is_open(&self, offset: usize) -> bool {
+        self.crc_record > 0 && !self.sealed && !offset.is_multiple_of(SECTOR_BYTES)
     }
 
     /// Reads records until something else comes. Returns where that is, and what is wrong there if it is not the
@@ -243,6 +252,7 @@ impl Reader {
                 }
                 self.crc_record = offset;
             }
+            Kind::Fill => {}
             Kind::Metadata => match &self.metadata {
                 None => self.metadata = Some(Bytes::copy_from_slice(record.data)),
                 Some(metadata) if metadata == record.data => {}

@@ -70,7 +70,7 @@ impl Listing {
     ///
     /// # Errors
     /// If there is none, or one is missing between them.
-    pub(crate) fn from_index(&self, dir: &Path, index: u64) -> Result<&[SegmentName], WalError> {
+    pub(crate) fn holding(&self, dir: &Path, index: u64) -> Result<&[SegmentName], WalError> {
         if self.segments.is_empty() {
             return Err(WalError::Missing { dir: dir.to_owned() });
         }
@@ -123,7 +123,7 @@ mod tests {
         let segment = |sequence, index| SegmentName { sequence, index };
         let listing =
             Listing { segments: vec![segment(3, 10), segment(4, 20), segment(5, 30)], ..Listing::default() };
-        let first = |index| listing.from_index(Path::new("/w"), index).map(|chosen| chosen[0].sequence);
+        let first = |index| listing.holding(Path::new("/w"), index).map(|chosen| chosen[0].sequence);
         assert_eq!(
             (first(10).unwrap(), first(19).unwrap(), first(20).unwrap(), first(99).unwrap()),
             (3, 3, 4, 5)
@@ -136,7 +136,7 @@ mod tests {
         let segment = |sequence, index| SegmentName { sequence, index };
         let listing =
             Listing { segments: vec![segment(0, 0), segment(2, 20), segment(3, 30)], ..Listing::default() };
-        assert!(listing.from_index(Path::new("/w"), 25).is_ok());
-        assert!(matches!(listing.from_index(Path::new("/w"), 5), Err(WalError::MissingSegment { .. })));
+        assert!(listing.holding(Path::new("/w"), 25).is_ok());
+        assert!(matches!(listing.holding(Path::new("/w"), 5), Err(WalError::MissingSegment { .. })));
     }
 }

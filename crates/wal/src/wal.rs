@@ -2,17 +2,15 @@
 
 mod open;
 mod segments;
-#[cfg(test)]
-mod tests;
 
 use crate::error::WalError;
-use crate::frame::{self, ALIGNMENT, Chain, Kind, Step};
+use crate::frame::{self, Chain, Kind, Step};
 use crate::message;
 use crate::reader::{self, Source, TornTail, Wanted};
 use crate::segment::Listing;
 use crate::{Entry, HardState, SEGMENT_BYTES, SnapshotRecord};
 use bytes::Bytes;
-use etched_disk::{Disk, DiskFile, DiskLock, SECTOR_BYTES};
+use etched_disk::{Disk, DiskFile, DiskLock};
 pub(crate) use open::{list as list_directory, read as read_directory};
 use segments::Segments;
 use std::path::Path;
@@ -76,7 +74,7 @@ pub struct Wal {
     buffer: Vec<u8>,
     /// What `synced` will be when they are.
     buffered: Position,
-    /// Whether crc records follow the last batch.
+    /// Whether a crc record stands at `offset`.
     sealed: bool,
     failed: Option<WalError>,
     bytes_written: u64,
@@ -135,7 +133,7 @@ impl Wal {
             return Err(WalError::Missing { dir: dir.to_owned() });
         };
         let source = Source { disk, dir, segment_bytes_min: 0 };
-        let mut log = reader::read(&source, listing.from_index(dir, first.index)?, &Wanted::Snapshots)?;
+        let mut log = reader::read(&source, listing.holding(dir, first.index)?, &Wanted::Snapshots)?;
         log.snapshots.retain(|snapshot| snapshot.index <= log.state.commit);
         Ok(log.snapshots)
     }
@@ -200,12 +198,18 @@ impl Wal {
     }
 
     fn write_batch(&mut self) -> Result<(), WalError> {
-        let passes_the_end = self.offset + self.buffer.len() as u64 > self.options.segment_bytes;
-        if passes_the_end && self.offset > self.head_end {
+        if self.batch_end() > self.options.segment_bytes && self.offset > self.head_end {
             self.cut()?;
         }
+        let end = self.batch_end();
+        if end > self.segments.newest_bytes() {
+            // What lies past the end can be read after a crash only if the new length was synced before.
+            self.file.allocate(end)?;
+            self.file.sync_data()?;
+        }
+        let records_end = self.offset + self.buffer.len() as u64;
+        self.buffered.chain.push_fill(&mut self.buffer, records_end);
         let len = self.buffer.len();
-        let end = self.offset + len as u64;
         if end > self.filled {
             let filled = (end + ZEROS_AHEAD_BYTES).min(self.options.segment_bytes).max(end);
             let ahead = usize::try_from(filled - end).expect("at most what is written ahead");
@@ -222,6 +226,12 @@ impl Wal {
         self.synced = self.buffered;
         self.sealed = false;
         Ok(())
+    }
+
+    /// Where the buffered batch will end, with the fill after it.
+    fn batch_end(&self) -> u64 {
+        let records_end = self.offset + self.buffer.len() as u64;
+        records_end + frame::fill_bytes(records_end) as u64
     }
 
     /// Finishes the newest segment, which is synced, and begins the next.
@@ -248,6 +258,7 @@ impl Wal {
                 Kind::Metadata | Kind::Entry | Kind::State | Kind::Snapshot => {
                     chain.push(&mut buffer, record.kind, record.data, &[]);
                 }
+                Kind::Fill => unreachable!("the fill is appended when the batch is written"),
             }
             offset += size;
         }
@@ -256,8 +267,9 @@ impl Wal {
         self.buffered.chain = chain;
     }
 
-    /// Writes crc records after the last batch, without waiting for them: once they have reached the disk, damage to
-    /// that batch can no longer be taken for a tear. Does nothing if that was done, or a batch is being gathered.
+    /// Writes the crc record with which the next batch will open, without waiting for it: once it has reached the
+    /// disk, damage to the last batch can no longer be taken for a tear. Does nothing if that was done, or a batch is
+    /// being gathered.
     ///
     /// # Errors
     /// As [`Wal::sync`].
@@ -266,11 +278,11 @@ impl Wal {
             if wal.sealed || !wal.buffer.is_empty() {
                 return Ok(());
             }
-            let seal = encode_seal(wal.synced.chain, wal.offset);
+            let mut seal = Vec::new();
+            wal.synced.chain.push_crc(&mut seal);
+            // The next batch is written to the same place and begins with the same bytes.
             wal.file.write_at(&seal, wal.offset)?;
-            wal.offset += seal.len() as u64;
-            wal.filled = wal.filled.max(wal.offset);
-            wal.segments.set_newest_bytes(wal.offset);
+            wal.segments.set_newest_bytes(wal.offset + seal.len() as u64);
             wal.sealed = true;
             Ok(())
         })
@@ -376,20 +388,7 @@ fn encode_head(chain: &mut Chain, metadata: &[u8], end: HeadEnd) -> Vec<u8> {
             chain.push(&mut head, Kind::State, message::encode_state(&state).as_slice(), &[]);
         }
     }
+    let end = head.len() as u64;
+    chain.push_fill(&mut head, end);
     head
-}
-
-/// Crc records from `offset` to the end of its sector, and one that lies in the next: no lost sector can take both
-/// the end of the batch and its proof.
-fn encode_seal(chain: Chain, offset: u64) -> Vec<u8> {
-    assert!(offset.is_multiple_of(ALIGNMENT as u64), "records begin at multiples of eight");
-    let border = offset.next_multiple_of(SECTOR_BYTES as u64);
-    let mut seal = Vec::new();
-    loop {
-        let last = offset + seal.len() as u64 >= border;
-        chain.push_crc(&mut seal);
-        if last {
-            return seal;
-        }
-    }
 }

@@ -69,31 +69,26 @@ pub(super) fn open(
     adopt_leftovers(&*disk, &mut segments, &listing.spares)?;
     let newest = listing.segments.last().expect("a log that was read has a segment");
     let file = disk.open(&dir.join(newest.to_string()))?;
-    settle(&*file, &log.tail)?;
+    let log_end = settle(&*file, &log.tail)?;
+    segments.set_newest_bytes(log_end);
     disk.sync_dir(dir)?;
-    Ok(assemble(disk, segments, file, log, listing.foreign, options, lock))
-}
-
-fn assemble(
-    disk: Arc<dyn Disk>,
-    segments: Segments,
-    file: Arc<dyn DiskFile>,
-    log: Log,
-    foreign: Vec<String>,
-    options: WalOptions,
-    lock: Box<dyn DiskLock>,
-) -> (Wal, Recovered) {
-    let last_term = log.state.term;
-    let end = Position { chain: log.tail.chain, state: log.state, last_index: log.last_index, last_term };
+    let end = Position {
+        chain: log.tail.chain,
+        state: log.state,
+        last_index: log.last_index,
+        last_term: log.state.term,
+    };
+    // The next batch opens with the same crc record, in its place.
+    let offset = if log.tail.sealed { log.tail.crc_record as u64 } else { log_end };
     let wal = Wal {
         disk,
         segments,
         options,
         metadata: log.metadata.clone(),
         file,
-        offset: log.tail.offset as u64,
+        offset,
         head_end: 0,
-        filled: log.tail.offset as u64,
+        filled: log_end,
         synced: end,
         buffer: Vec::new(),
         buffered: end,
@@ -107,9 +102,9 @@ fn assemble(
         hard_state: log.state,
         entries: log.entries,
         torn_tail: log.torn,
-        foreign,
+        foreign: listing.foreign,
     };
-    (wal, recovered)
+    Ok((wal, recovered))
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, WalError> {
@@ -120,10 +115,8 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, WalError> {
 
 /// A directory that is not there holds no log.
 fn or_missing(error: WalError, dir: &Path) -> WalError {
-    match &error {
-        WalError::Disk(cause) if cause.is_not_found() => WalError::Missing { dir: dir.to_owned() },
-        _ => error,
-    }
+    let missing = matches!(&error, WalError::Disk(cause) if cause.is_not_found());
+    if missing { WalError::Missing { dir: dir.to_owned() } } else { error }
 }
 
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, WalError> {
@@ -141,7 +134,7 @@ pub(crate) fn read(
         Wanted::After(from) => from.index,
         Wanted::Snapshots => listing.segments.first().map_or(0, |segment| segment.index),
     };
-    let segments = listing.from_index(dir, index)?;
+    let segments = listing.holding(dir, index)?;
     // etcd shortens a segment when it repairs it, and leaves a copy of what it was.
     let repaired = segments.last().map(|newest| format!("{newest}.broken"));
     let repaired = repaired.is_some_and(|name| listing.broken.contains(&name));
@@ -164,12 +157,21 @@ fn adopt_leftovers(disk: &dyn Disk, segments: &mut Segments, spares: &[u64]) -> 
 }
 
 /// Puts on the disk what was read: the last writer may have died before its sync, or after a failed one, when the
-/// kernel takes pages for clean that the disk never got. So the last batch is written again. What stands behind it is
-/// zeroed.
-fn settle(file: &dyn DiskFile, tail: &Tail) -> Result<(), DiskError> {
+/// kernel takes pages for clean that the disk never got. So the last batch is written again, with a fill if it has
+/// none. What stands behind it is zeroed. Returns where the log ends.
+fn settle(file: &dyn DiskFile, tail: &Tail) -> Result<u64, DiskError> {
     let used = tail.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let mut batch = tail.bytes[tail.crc_record..tail.offset].to_vec();
+    if !tail.sealed {
+        tail.chain.push_fill(&mut batch, tail.offset as u64);
+    }
+    let end = (tail.crc_record + batch.len()) as u64;
     batch.resize(batch.len().max(used.saturating_sub(tail.crc_record)), 0);
+    if end > tail.bytes.len() as u64 {
+        file.allocate(end)?;
+        file.sync_data()?;
+    }
     file.write_at(&batch, tail.crc_record as u64)?;
-    file.sync_data()
+    file.sync_data()?;
+    Ok(end)
 }

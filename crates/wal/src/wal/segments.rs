@@ -127,6 +127,10 @@ impl Segments {
         newest.bytes = newest.bytes.max(end);
     }
 
+    pub(super) fn newest_bytes(&self) -> u64 {
+        self.used.last().expect("a log has a segment").bytes
+    }
+
     pub(super) fn size_bytes(&self) -> u64 {
         self.used.iter().map(|segment| segment.bytes).sum()
     }
