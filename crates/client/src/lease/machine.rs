@@ -15,6 +15,8 @@ pub(super) struct Machine {
     leases: BTreeMap<i64, Kept>,
     requests: VecDeque<i64>,
     outcomes: VecDeque<(i64, Outcome)>,
+    /// Questions under way on this stream whose lease was forgotten, by lease.
+    orphans: BTreeMap<i64, u32>,
     connected: bool,
 }
 
@@ -52,15 +54,22 @@ impl Machine {
         self.leases.is_empty()
     }
 
-    /// Takes up a lease; one that is kept already goes on as it is.
+    /// Takes up a lease and renews it; one that is kept already is renewed too, for its new holder's sake.
     pub(super) fn keep(&mut self, id: i64, now: u64) {
-        self.leases.entry(id).or_insert_with(|| Kept { due: Some(now), ..Kept::default() });
+        let kept = self.leases.entry(id).or_default();
+        if kept.asked.is_none() {
+            kept.due = Some(now);
+        }
     }
 
     /// Forgets a lease.
     pub(super) fn forget(&mut self, id: i64) {
-        self.leases.remove(&id);
+        let Some(kept) = self.leases.remove(&id) else { return };
+        let unsent = self.requests.len();
         self.requests.retain(|other| *other != id);
+        if kept.asked.is_some() && unsent == self.requests.len() {
+            *self.orphans.entry(id).or_default() += 1;
+        }
     }
 
     /// There is a new stream: questions without an answer are asked again.
@@ -79,6 +88,7 @@ impl Machine {
     pub(super) fn on_disconnected(&mut self) {
         self.connected = false;
         self.requests.clear();
+        self.orphans.clear();
     }
 
     /// It is now this late.
@@ -99,19 +109,30 @@ impl Machine {
     /// The server answered.
     pub(super) fn on_response(&mut self, response: LeaseKeepAliveResponse, now: u64) {
         let id = response.id;
+        let orphan = self.take_orphan(id);
         let Some(kept) = self.leases.get_mut(&id) else { return };
         let Ok(ttl @ 1..) = u64::try_from(response.ttl) else {
             self.leases.remove(&id);
             self.outcomes.push_back((id, Outcome::Ended));
             return;
         };
-        // An answer to a question of an earlier holder: it says nothing about the time since ours.
-        let Some(asked) = kept.asked.take() else { return };
+        // The answer to an earlier holder's question says nothing about the time since ours.
+        let Some(asked) = kept.asked.take_if(|_| !orphan) else { return };
         let ttl = ttl.saturating_mul(SECOND);
         kept.pace = ttl / 3;
         kept.due = Some(asked.saturating_add(kept.pace).max(now));
         kept.over = Some(asked.saturating_add(ttl));
         self.outcomes.push_back((id, Outcome::Renewed(response)));
+    }
+
+    /// Whether the next answer about a lease belongs to a question of earlier holders.
+    fn take_orphan(&mut self, id: i64) -> bool {
+        let Some(count) = self.orphans.get_mut(&id) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.orphans.remove(&id);
+        }
+        true
     }
 
     /// Whether a question is unanswered for so long that another member should be asked.

@@ -108,3 +108,26 @@ fn a_ttl_beyond_all_measure_does_not_overflow() {
     machine.on_response(answer(7, i64::MAX), u64::MAX / 2);
     assert!(machine.next_time().is_some());
 }
+
+#[test]
+fn an_answer_to_an_earlier_holder_is_not_counted_for_the_next_one() {
+    let mut machine = renewed();
+    machine.on_time(3 * SECOND);
+    assert_eq!(requests(&mut machine), [7]);
+    machine.forget(7);
+    machine.keep(7, 5 * SECOND);
+    machine.on_time(5 * SECOND);
+    assert_eq!(requests(&mut machine), [7]);
+    machine.on_response(answer(7, 9), 6 * SECOND);
+    assert_eq!(machine.poll_outcome(), None);
+    machine.on_response(answer(7, 9), 6 * SECOND);
+    assert_eq!(machine.poll_outcome(), Some((7, Outcome::Renewed(answer(7, 9)))));
+}
+
+#[test]
+fn a_second_holder_does_not_wait_for_the_next_renewal() {
+    let mut machine = renewed();
+    machine.keep(7, SECOND);
+    machine.on_time(SECOND);
+    assert_eq!(requests(&mut machine), [7]);
+}
