@@ -1,0 +1,145 @@
+//! One gRPC call on its way: counted, timed, and with etcd's texts for the library's own errors.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::{Frame, SizeHint};
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
+use tonic::{Code, Status};
+
+use super::status::{Reading, as_grpc_go};
+use crate::front::Link;
+use crate::metrics::rpc::{MethodId, Shape};
+
+/// What the library gives for a call.
+pub(super) type Answering = BoxFuture<Response<Body>, Infallible>;
+
+/// An answer that is there already.
+pub(super) fn ready(status: Status) -> Answering {
+    Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+/// A call; resolves to its response.
+pub(crate) struct Call {
+    answering: Answering,
+    record: Option<Record>,
+}
+
+impl Call {
+    pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration, answering: Answering) -> Self {
+        let record = Record { link, id, slow, started: Instant::now(), is_finished: false };
+        Self { answering, record: Some(record) }
+    }
+
+    /// A call of a method that has no counters.
+    pub(super) fn uncounted(answering: Answering) -> Self {
+        Self { answering, record: None }
+    }
+
+    /// A call that does not reach a method.
+    pub(super) fn refused(response: Response<Body>) -> Self {
+        Self::uncounted(Box::pin(std::future::ready(Ok(response))))
+    }
+}
+
+impl Future for Call {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        let Poll::Ready(Ok(mut response)) = self.answering.as_mut().poll(context) else { return Poll::Pending };
+        let Some(mut record) = self.record.take() else { return Poll::Ready(response) };
+        // Only a response that is an error and nothing else has its status here.
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            let status = as_grpc_go(status, Reading::Request);
+            record.finish(status.code());
+            response = status.into_http();
+        } else if record.id.method().shape == Shape::Unary {
+            record.link.metrics().rpc.receive(record.id);
+            record.link.metrics().rpc.send(record.id);
+            record.finish(Code::Ok);
+        } else {
+            response = response.map(|body| Body::new(RecordedBody { body, record }));
+        }
+        Poll::Ready(response)
+    }
+}
+
+/// Counts the end of a call; one that is dropped before was cancelled by the client.
+#[derive(Debug)]
+struct Record {
+    link: Arc<Link>,
+    id: MethodId,
+    slow: Duration,
+    started: Instant,
+    is_finished: bool,
+}
+
+impl Record {
+    fn finish(&mut self, code: Code) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        let took = self.started.elapsed();
+        self.link.metrics().rpc.finish(self.id, code, took);
+        let method = self.id.method();
+        if method.shape == Shape::Unary && took > self.slow && !self.slow.is_zero() {
+            crate::log!(
+                Warn,
+                "request stats",
+                "time spent" => took,
+                "response type" => format!("/{}/{}", method.service, method.name),
+                "code" => crate::metrics::rpc::CODES[code as usize],
+            );
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.finish(Code::Cancelled);
+    }
+}
+
+/// The body of a stream, whose last frame tells how it ended.
+struct RecordedBody {
+    body: Body,
+    record: Record,
+}
+
+impl http_body::Body for RecordedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            let code = code_of(trailers);
+            self.record.finish(code);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_of(trailers: &HeaderMap) -> Code {
+    trailers.get("grpc-status").map_or(Code::Unknown, |value| Code::from_bytes(value.as_bytes()))
+}

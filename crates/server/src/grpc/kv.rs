@@ -1,0 +1,110 @@
+//! The KV service: put, range, delete, transaction, compaction.
+
+use std::sync::Arc;
+
+use etched_proto::wire::etcdserverpb as wire;
+use etched_state_machine::{Command, Compact, Outcome};
+use tonic::{Request, Response, Status};
+use wire::kv_server::Kv;
+
+use super::convert;
+use super::range_stream::RangeStream;
+use super::status::{self, mismatched_answer};
+use crate::api::{self, Answer};
+use crate::front::{Answered, Link};
+
+/// Answers calls of the KV service.
+#[derive(Clone, Debug)]
+pub(super) struct KvService {
+    pub(super) link: Arc<Link>,
+    pub(super) request_bytes_max: usize,
+}
+
+/// Asks the member; a missing answer becomes its status.
+pub(super) async fn ask(link: &Link, request: api::Request) -> Result<Answered, Status> {
+    link.ask(request).await.map_err(|error| status::of(&error))
+}
+
+/// Has a command carried out; gives its outcome, the store's revision and the term.
+pub(super) async fn propose(link: &Link, command: Command) -> Result<(Outcome, i64, u64), Status> {
+    let Answered { answer, revision, raft_term } = ask(link, api::Request::Propose(command)).await?;
+    match answer {
+        Answer::Applied(outcome) => Ok((outcome, revision, raft_term)),
+        Answer::Range(_)
+        | Answer::Done
+        | Answer::LeaseRenewed { .. }
+        | Answer::LeaseTimeToLive(_)
+        | Answer::Leases(_)
+        | Answer::Members(_)
+        | Answer::Status(_)
+        | Answer::Hash(_)
+        | Answer::HashKv(_) => Err(mismatched_answer()),
+    }
+}
+
+/// A header with a revision of its own; 0 is filled with the store's.
+pub(super) fn header(link: &Link, own: i64, current: i64, raft_term: u64) -> Option<wire::ResponseHeader> {
+    let revision = if own == 0 { current } else { own };
+    Some(convert::header(link.identity(), revision, raft_term))
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    type RangeStreamStream = RangeStream;
+
+    async fn range(&self, request: Request<wire::RangeRequest>) -> Result<Response<wire::RangeResponse>, Status> {
+        let range = convert::range(request.into_inner());
+        let answered = ask(&self.link, api::Request::Range(range)).await?;
+        let Answer::Range(output) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, output.revision, answered.revision, answered.raft_term);
+        Ok(Response::new(convert::range_response(header, output)))
+    }
+
+    async fn range_stream(&self, request: Request<wire::RangeRequest>) -> Result<Response<RangeStream>, Status> {
+        let range = convert::range(request.into_inner());
+        let stream = RangeStream::start(Arc::clone(&self.link), range, self.request_bytes_max)?;
+        Ok(Response::new(stream))
+    }
+
+    async fn put(&self, request: Request<wire::PutRequest>) -> Result<Response<wire::PutResponse>, Status> {
+        let request = request.into_inner();
+        let size = (request.key.len() + request.value.len()) as u64;
+        let command = Command::Put(convert::put(request));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Put(done) = outcome else { return Err(mismatched_answer()) };
+        self.link.metrics().put_bytes.add(size);
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(Response::new(convert::put_response(header, done)))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<wire::DeleteRangeRequest>,
+    ) -> Result<Response<wire::DeleteRangeResponse>, Status> {
+        let command = Command::DeleteRange(convert::delete_range(request.into_inner()));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::DeleteRange(done) = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(Response::new(convert::delete_response(header, done)))
+    }
+
+    async fn txn(&self, request: Request<wire::TxnRequest>) -> Result<Response<wire::TxnResponse>, Status> {
+        let command = Command::Txn(convert::txn(request.into_inner()));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Txn(done) = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(Response::new(convert::txn_response(header, done)))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<wire::CompactionRequest>,
+    ) -> Result<Response<wire::CompactionResponse>, Status> {
+        let wire::CompactionRequest { revision, physical } = request.into_inner();
+        let command = Command::Compact(Compact { revision, physical });
+        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Compact { revision } = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, revision, current, raft_term);
+        Ok(Response::new(wire::CompactionResponse { header }))
+    }
+}

@@ -1,0 +1,173 @@
+//! The Lease service: grant, revoke, keep alive, time to live, list.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use etched_proto::wire::etcdserverpb as wire;
+use etched_state_machine::{Command, Outcome};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+use wire::lease_server::Lease;
+
+use super::kv::{ask, header, propose};
+use super::needs_leader;
+use super::status::{self, Reading, mismatched_answer};
+use crate::api::{self, Answer};
+use crate::front::{Call, Link, Next, OpenStream};
+use crate::metrics::rpc::MethodId;
+
+/// Answers calls of the Lease service.
+#[derive(Clone, Debug)]
+pub(super) struct LeaseService {
+    pub(super) link: Arc<Link>,
+}
+
+#[tonic::async_trait]
+impl Lease for LeaseService {
+    type LeaseKeepAliveStream = KeepAliveStream;
+
+    async fn lease_grant(
+        &self,
+        request: Request<wire::LeaseGrantRequest>,
+    ) -> Result<Response<wire::LeaseGrantResponse>, Status> {
+        let wire::LeaseGrantRequest { id, ttl } = request.into_inner();
+        let (outcome, current, raft_term) = propose(&self.link, Command::LeaseGrant { id, ttl }).await?;
+        let Outcome::LeaseGrant { revision, id, ttl } = outcome else { return Err(mismatched_answer()) };
+        #[expect(clippy::cast_precision_loss, reason = "a bucket of a histogram does not need the last bits")]
+        self.link.metrics().lease_ttl.observe(ttl as f64);
+        let header = header(&self.link, revision, current, raft_term);
+        Ok(Response::new(wire::LeaseGrantResponse { header, id, ttl, error: String::new() }))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<wire::LeaseRevokeRequest>,
+    ) -> Result<Response<wire::LeaseRevokeResponse>, Status> {
+        let command = Command::LeaseRevoke { id: request.into_inner().id };
+        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let Outcome::LeaseRevoke { revision } = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, revision, current, raft_term);
+        Ok(Response::new(wire::LeaseRevokeResponse { header }))
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<wire::LeaseKeepAliveRequest>>,
+    ) -> Result<Response<KeepAliveStream>, Status> {
+        let needs_leader = needs_leader(request.metadata().as_ref());
+        Ok(Response::new(KeepAliveStream {
+            link: Arc::clone(&self.link),
+            method: super::method_id("/etcdserverpb.Lease/LeaseKeepAlive"),
+            requests: request.into_inner(),
+            stream: OpenStream::new(Arc::clone(&self.link), needs_leader, None),
+            renewal: None,
+            is_over: false,
+        }))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<wire::LeaseTimeToLiveRequest>,
+    ) -> Result<Response<wire::LeaseTimeToLiveResponse>, Status> {
+        let wire::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        let answered = ask(&self.link, api::Request::LeaseTimeToLive { id, keys }).await?;
+        let Answer::LeaseTimeToLive(lease) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, 0, answered.revision, answered.raft_term);
+        Ok(Response::new(match lease {
+            Some(lease) => wire::LeaseTimeToLiveResponse {
+                header,
+                id,
+                ttl: lease.remaining,
+                granted_ttl: lease.granted,
+                keys: lease.keys,
+            },
+            None => wire::LeaseTimeToLiveResponse { header, id, ttl: -1, ..Default::default() },
+        }))
+    }
+
+    async fn lease_leases(
+        &self,
+        _request: Request<wire::LeaseLeasesRequest>,
+    ) -> Result<Response<wire::LeaseLeasesResponse>, Status> {
+        let answered = ask(&self.link, api::Request::Leases).await?;
+        let Answer::Leases(ids) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, 0, answered.revision, answered.raft_term);
+        let leases = ids.into_iter().map(|id| wire::LeaseStatus { id }).collect();
+        Ok(Response::new(wire::LeaseLeasesResponse { header, leases }))
+    }
+}
+
+/// Renewals, one after the other: each request has its response before the next one is read.
+#[derive(Debug)]
+pub(super) struct KeepAliveStream {
+    link: Arc<Link>,
+    method: Option<MethodId>,
+    requests: Streaming<wire::LeaseKeepAliveRequest>,
+    stream: OpenStream,
+    renewal: Option<(i64, Call)>,
+    is_over: bool,
+}
+
+impl KeepAliveStream {
+    /// `None` when the client has closed its side and all is answered.
+    fn poll_response(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<wire::LeaseKeepAliveResponse, Status>>> {
+        if let Poll::Ready(Next::End(ending)) = self.stream.poll_next(context) {
+            return Poll::Ready(Some(Err(status::of_ending(ending))));
+        }
+        if self.renewal.is_none() {
+            let request = match Pin::new(&mut self.requests).poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(status::as_grpc_go(error, Reading::Message))));
+                }
+                Poll::Ready(Some(Ok(request))) => request,
+            };
+            if let Some(method) = self.method {
+                self.link.metrics().rpc.receive(method);
+            }
+            match self.link.start(api::Request::LeaseRenew { id: request.id }) {
+                Ok(call) => self.renewal = Some((request.id, call)),
+                Err(error) => return Poll::Ready(Some(Err(status::of(&error)))),
+            }
+        }
+        let Some((id, call)) = &mut self.renewal else { return Poll::Pending };
+        let id = *id;
+        let Poll::Ready(completion) = Pin::new(call).poll(context) else { return Poll::Pending };
+        self.renewal = None;
+        Poll::Ready(Some(match completion.result {
+            Ok(Answer::LeaseRenewed { ttl }) => {
+                let header = header(&self.link, 0, completion.revision, completion.raft_term);
+                Ok(wire::LeaseKeepAliveResponse { header, id, ttl })
+            }
+            Ok(_) => Err(mismatched_answer()),
+            Err(error) => Err(status::of(&error)),
+        }))
+    }
+}
+
+impl Stream for KeepAliveStream {
+    type Item = Result<wire::LeaseKeepAliveResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let polled = self.poll_response(context);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                if let Some(method) = self.method {
+                    self.link.metrics().rpc.send(method);
+                }
+            }
+            Poll::Ready(Some(Err(_)) | None) => self.is_over = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}

@@ -1,0 +1,142 @@
+//! The Maintenance service: alarms, status, hashes, defragmentation.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use etched_proto::wire::etcdserverpb as wire;
+use etched_state_machine::{AlarmRequest, Command, Outcome};
+use tonic::{Request, Response, Status};
+use wire::maintenance_server::Maintenance;
+
+use super::kv::{ask, header, propose};
+use super::status::{NO_LEADER, mismatched_answer, not_yet};
+use super::convert;
+use crate::api::{self, Answer, StatusReport};
+use crate::flags::SERVER_VERSION;
+use crate::front::Link;
+use crate::http::alarm_name;
+
+/// The quota when none is configured.
+const QUOTA_DEFAULT: i64 = 2 << 30;
+
+/// Answers calls of the Maintenance service.
+#[derive(Clone, Debug)]
+pub(super) struct MaintenanceService {
+    pub(super) link: Arc<Link>,
+}
+
+#[tonic::async_trait]
+impl Maintenance for MaintenanceService {
+    type SnapshotStream = tokio_stream::Empty<Result<wire::SnapshotResponse, Status>>;
+
+    async fn alarm(&self, request: Request<wire::AlarmRequest>) -> Result<Response<wire::AlarmResponse>, Status> {
+        let wire::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let command = Command::Alarm(AlarmRequest { action, member_id, alarm });
+        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Alarm { revision, alarms } = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, revision, current, raft_term);
+        let alarms = alarms.into_iter().map(convert::alarm).collect();
+        Ok(Response::new(wire::AlarmResponse { header, alarms }))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusResponse>, Status> {
+        let answered = ask(&self.link, api::Request::Status).await?;
+        let Answer::Status(report) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, report.revision, answered.revision, answered.raft_term);
+        Ok(Response::new(status_response(header, &report)))
+    }
+
+    async fn defragment(
+        &self,
+        _request: Request<wire::DefragmentRequest>,
+    ) -> Result<Response<wire::DefragmentResponse>, Status> {
+        let (metrics, started) = (self.link.metrics(), Instant::now());
+        crate::log!(Info, "starting defragment");
+        metrics.defragment_inflight.set(1);
+        let answered = ask(&self.link, api::Request::Defragment).await;
+        metrics.defragment_inflight.set(0);
+        answered?;
+        metrics.backend_defragment.record(started.elapsed());
+        crate::log!(Info, "finished defragment", "took" => started.elapsed());
+        Ok(Response::new(wire::DefragmentResponse { header: None }))
+    }
+
+    async fn hash(&self, _request: Request<wire::HashRequest>) -> Result<Response<wire::HashResponse>, Status> {
+        let started = Instant::now();
+        let answered = ask(&self.link, api::Request::Hash).await?;
+        let Answer::Hash(hash) = answered.answer else { return Err(mismatched_answer()) };
+        self.link.metrics().hash.record(started.elapsed());
+        let header = header(&self.link, 0, answered.revision, answered.raft_term);
+        Ok(Response::new(wire::HashResponse { header, hash }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<wire::HashKvRequest>,
+    ) -> Result<Response<wire::HashKvResponse>, Status> {
+        let started = Instant::now();
+        let revision = request.into_inner().revision;
+        let answered = ask(&self.link, api::Request::HashKv { revision }).await?;
+        let Answer::HashKv(hashed) = answered.answer else { return Err(mismatched_answer()) };
+        self.link.metrics().hash_kv.record(started.elapsed());
+        Ok(Response::new(wire::HashKvResponse {
+            header: header(&self.link, 0, answered.revision, answered.raft_term),
+            hash: hashed.hash,
+            compact_revision: hashed.compact_revision,
+            hash_revision: hashed.hash_revision,
+        }))
+    }
+
+    async fn snapshot(
+        &self,
+        _request: Request<wire::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(not_yet("streaming a snapshot"))
+    }
+
+    async fn move_leader(
+        &self,
+        _request: Request<wire::MoveLeaderRequest>,
+    ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
+        Err(not_yet("moving the leader"))
+    }
+
+    async fn downgrade(
+        &self,
+        _request: Request<wire::DowngradeRequest>,
+    ) -> Result<Response<wire::DowngradeResponse>, Status> {
+        Err(not_yet("downgrading"))
+    }
+}
+
+fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) -> wire::StatusResponse {
+    let mut errors = Vec::new();
+    if report.leader == 0 {
+        errors.push(Status::from(NO_LEADER).message().to_owned());
+    }
+    errors.extend(
+        report
+            .alarms
+            .iter()
+            .map(|alarm| format!("memberID:{}  alarm:{}", alarm.member_id, alarm_name(alarm.kind))),
+    );
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    wire::StatusResponse {
+        header,
+        version: SERVER_VERSION.to_owned(),
+        db_size: signed(report.database_bytes),
+        leader: report.leader,
+        raft_index: report.raft_committed,
+        raft_term: report.raft_term,
+        raft_applied_index: report.raft_applied,
+        errors,
+        db_size_in_use: signed(report.database_bytes_in_use),
+        is_learner: report.is_learner,
+        storage_version: report.storage_version.clone(),
+        db_size_quota: if report.quota_bytes == 0 { QUOTA_DEFAULT } else { report.quota_bytes },
+        downgrade_info: Some(wire::DowngradeInfo::default()),
+    }
+}

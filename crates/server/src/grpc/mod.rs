@@ -1,0 +1,261 @@
+//! The gRPC services of etcd, over the member's [`Api`](crate::api::Api).
+//!
+//! A handler converts a request, hands it over, waits for its completion and converts the answer; it knows no rule.
+//! Calls are dispatched by path, without a router between the connection and the service, and watched by a
+//! `Call` of this module, which counts them and gives the library's own errors the texts of grpc-go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etched_proto::wire::etcdserverpb as wire;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{HeaderValue, Method as HttpMethod, Request};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::{Code, Status};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+use tonic_reflection::server::v1alpha::{
+    ServerReflection as ServerReflectionAlpha, ServerReflectionServer as ServerReflectionServerAlpha,
+};
+
+mod auth;
+mod call;
+mod cluster;
+mod convert;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod range_stream;
+pub(crate) mod status;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub(crate) use call::Call;
+use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
+
+use crate::front::Link;
+use crate::metrics::rpc::{Found, MethodId, find};
+
+/// What a message may be larger than `--max-request-bytes`.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// The largest message that is sent: what the four bytes of its length can say in Go.
+const SENT_BYTES_MAX: usize = i32::MAX as usize;
+
+/// How the services are to behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GrpcOptions {
+    /// `--max-request-bytes`.
+    pub(crate) request_bytes_max: usize,
+    /// `--watch-progress-notify-interval`.
+    pub(crate) progress_interval: Duration,
+    /// `--warning-unary-request-duration`.
+    pub(crate) slow_call: Duration,
+}
+
+/// All services of one front.
+pub(crate) struct Services {
+    link: Arc<Link>,
+    slow_call: Duration,
+    kv: wire::kv_server::KvServer<kv::KvService>,
+    watch: wire::watch_server::WatchServer<watch::WatchService>,
+    lease: wire::lease_server::LeaseServer<lease::LeaseService>,
+    cluster: wire::cluster_server::ClusterServer<cluster::ClusterService>,
+    maintenance: wire::maintenance_server::MaintenanceServer<maintenance::MaintenanceService>,
+    auth: wire::auth_server::AuthServer<auth::AuthService>,
+    health: HealthServer<health::HealthService>,
+    reflect: Box<dyn Reflect>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Services").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+/// The two versions of the reflection service, whose types have no names outside their library.
+trait Reflect: Send + Sync {
+    fn v1(&self, request: Request<Body>) -> call::Answering;
+    fn v1alpha(&self, request: Request<Body>) -> call::Answering;
+}
+
+struct Reflection<A: ServerReflection, B: ServerReflectionAlpha> {
+    v1: ServerReflectionServer<A>,
+    v1alpha: ServerReflectionServerAlpha<B>,
+}
+
+impl<A: ServerReflection, B: ServerReflectionAlpha> Reflect for Reflection<A, B> {
+    fn v1(&self, request: Request<Body>) -> call::Answering {
+        self.v1.clone().call(request)
+    }
+
+    fn v1alpha(&self, request: Request<Body>) -> call::Answering {
+        self.v1alpha.clone().call(request)
+    }
+}
+
+/// The reflection services cannot be built from the descriptors.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors of the messages cannot be read")]
+pub(crate) struct ReflectionError(#[from] tonic_reflection::server::Error);
+
+fn reflection() -> Result<Box<dyn Reflect>, ReflectionError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(etched_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Box::new(Reflection { v1: builder().build_v1()?, v1alpha: builder().build_v1alpha()? }))
+}
+
+impl Services {
+    /// The services over one link.
+    ///
+    /// # Errors
+    ///
+    /// When the descriptors for reflection cannot be read.
+    pub(crate) fn new(link: Arc<Link>, options: GrpcOptions) -> Result<Self, ReflectionError> {
+        let GrpcOptions { request_bytes_max, progress_interval, slow_call } = options;
+        let received_max = request_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES);
+        let to = || Arc::clone(&link);
+        /// A server of this service with the limits on messages.
+        macro_rules! limited {
+            ($server:ty, $service:expr) => {
+                <$server>::new($service)
+                    .max_decoding_message_size(received_max)
+                    .max_encoding_message_size(SENT_BYTES_MAX)
+            };
+        }
+        Ok(Self {
+            kv: limited!(wire::kv_server::KvServer<_>, kv::KvService { link: to(), request_bytes_max }),
+            watch: limited!(
+                wire::watch_server::WatchServer<_>,
+                watch::WatchService { link: to(), progress_interval }
+            ),
+            lease: limited!(wire::lease_server::LeaseServer<_>, lease::LeaseService { link: to() }),
+            cluster: limited!(wire::cluster_server::ClusterServer<_>, cluster::ClusterService { link: to() }),
+            maintenance: limited!(
+                wire::maintenance_server::MaintenanceServer<_>,
+                maintenance::MaintenanceService { link: to() }
+            ),
+            auth: limited!(wire::auth_server::AuthServer<_>, auth::AuthService { link: to() }),
+            health: limited!(HealthServer<_>, health::HealthService { link: to() }),
+            reflect: reflection()?,
+            slow_call,
+            link,
+        })
+    }
+
+    /// Answers one call.
+    pub(crate) fn call<B>(&self, request: Request<B>) -> Call
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + 'static,
+    {
+        if request.method() != HttpMethod::POST {
+            return Call::refused(not_posted(request.method()));
+        }
+        let id = match find(request.uri().path()) {
+            Found::Method(id) => id,
+            Found::NoMethod { service, method } => {
+                let text = format!("unknown method {method} for service {service}");
+                return Call::refused(Status::unimplemented(text).into_http());
+            }
+            Found::NoService { service } if service.starts_with("grpc.reflection.") => {
+                return self.reflect(request);
+            }
+            Found::NoService { service } => {
+                return Call::refused(Status::unimplemented(format!("unknown service {service}")).into_http());
+            }
+            Found::Malformed => {
+                let text = format!("malformed method name: {:?}", request.uri().path());
+                return Call::refused(Status::unimplemented(text).into_http());
+            }
+        };
+        self.link.metrics().rpc.start(id);
+        let answering = match self.admit(id, request.headers()) {
+            Ok(()) => self.dispatch(id, request),
+            Err(status) => call::ready(status),
+        };
+        Call::new(Arc::clone(&self.link), id, self.slow_call, answering)
+    }
+
+    /// What is asked of every call before it is looked at.
+    fn admit(&self, id: MethodId, headers: &HeaderMap) -> Result<(), Status> {
+        let method = id.method();
+        if self.link.is_learner() && !matches!(method.name, "Status" | "Range" | "Snapshot") {
+            return Err(NOT_FOR_LEARNERS.into());
+        }
+        let version = match headers.get("client-api-version") {
+            None => "unknown",
+            Some(version) => std::str::from_utf8(version.as_bytes()).map_err(|_| INVALID_CLIENT_VERSION)?,
+        };
+        self.link.metrics().client_requests(version, method.shape.kind()).increment();
+        if needs_leader(headers) && !self.link.api().has_leader() {
+            return Err(NO_LEADER.into());
+        }
+        Ok(())
+    }
+
+    fn dispatch<B>(&self, id: MethodId, request: Request<B>) -> call::Answering
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + 'static,
+    {
+        match id.method().service {
+            "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
+            "etcdserverpb.Auth" => self.auth.clone().call(request),
+            // The library's table has no such method; nothing but an empty list would be lost.
+            "grpc.health.v1.Health" if id.method().name == "List" => {
+                call::ready(Status::unimplemented("unknown method List for service grpc.health.v1.Health"))
+            }
+            _ => self.health.clone().call(request),
+        }
+    }
+
+    fn reflect<B>(&self, request: Request<B>) -> Call
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + 'static,
+    {
+        let request = request.map(Body::new);
+        Call::uncounted(if request.uri().path().starts_with("/grpc.reflection.v1alpha.") {
+            self.reflect.v1alpha(request)
+        } else {
+            self.reflect.v1(request)
+        })
+    }
+}
+
+/// Whether the client wants an error rather than wait for a leader.
+fn needs_leader(headers: &HeaderMap) -> bool {
+    headers.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
+}
+
+/// The id of a method of the table by its path.
+fn method_id(path: &str) -> Option<MethodId> {
+    match find(path) {
+        Found::Method(id) => Some(id),
+        Found::NoMethod { .. } | Found::NoService { .. } | Found::Malformed => None,
+    }
+}
+
+/// Whether a request is a gRPC call.
+pub(crate) fn is_call(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn not_posted(method: &HttpMethod) -> http::Response<Body> {
+    let text = format!("Received a HEADERS frame with :method {:?} which should be POST", method.as_str());
+    let mut response = Status::new(Code::Internal, text).into_http();
+    *response.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

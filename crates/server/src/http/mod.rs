@@ -1,0 +1,238 @@
+//! What is served besides gRPC: health, version, metrics, and the few answers that other members expect.
+//!
+//! Handlers know nothing of sockets: a request's head goes in, a whole response comes out.
+//! Bodies and headers are those of etcd, byte for byte, since probes and scripts compare them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use etched_state_machine::AlarmKind;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE,
+    HOST, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::api::{Answer, MemberEntry, Request};
+use crate::flags::{Gates, HttpOptions, SERVER_VERSION};
+use crate::front::{Answered, Link};
+use crate::metrics::Subject;
+
+mod health;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use query::Query;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// gRPC and HTTP for clients.
+    Client,
+    /// gRPC alone.
+    ClientGrpc,
+    /// HTTP for clients alone.
+    ClientHttp,
+    /// Metrics and health alone.
+    Metrics,
+    /// Other members.
+    Peer,
+}
+
+/// What the handlers answer from.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// The member.
+    pub(crate) link: Arc<Link>,
+    /// How HTTP is served.
+    pub(crate) options: Arc<HttpOptions>,
+    /// For the metrics.
+    pub(crate) gates: Arc<Gates>,
+}
+
+/// The name of an alarm, as etcd writes it.
+pub(crate) fn alarm_name(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    }
+}
+
+impl Site {
+    /// Answers one request.
+    pub(crate) async fn answer(&self, role: Role, head: &Parts) -> Response<Bytes> {
+        match role {
+            Role::Client | Role::ClientGrpc | Role::ClientHttp => {
+                let Some(origin) = self.allowed_origin(head) else { return self.answer_client(head).await };
+                let mut response = if head.method == Method::OPTIONS {
+                    Response::new(Bytes::new())
+                } else {
+                    self.answer_client(head).await
+                };
+                allow_origin(&mut response, origin);
+                response
+            }
+            Role::Metrics => self.answer_metrics_listener(head).await,
+            Role::Peer => self.answer_peer(head).await,
+        }
+    }
+
+    async fn answer_client(&self, head: &Parts) -> Response<Bytes> {
+        if let Some(host) = self.foreign_host(head) {
+            crate::log!(Warn, "rejecting HTTP request to prevent DNS rebinding attacks", "host" => host.as_str());
+            return misdirected(&host);
+        }
+        match head.uri.path() {
+            "/version" => self.version(head),
+            _ => self.answer_metrics_listener(head).await,
+        }
+    }
+
+    async fn answer_metrics_listener(&self, head: &Parts) -> Response<Bytes> {
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        match head.uri.path() {
+            "/metrics" => self.metrics(),
+            "/health" => self.health(head, &query).await,
+            path => match health::Probe::of_path(path) {
+                Some((probe, check)) => self.probe(head, &query, probe, check).await,
+                None => not_found(),
+            },
+        }
+    }
+
+    async fn answer_peer(&self, head: &Parts) -> Response<Bytes> {
+        match head.uri.path() {
+            "/version" => self.version(head),
+            "/members" => self.members(head).await,
+            _ => not_found(),
+        }
+    }
+
+    fn version(&self, head: &Parts) -> Response<Bytes> {
+        if head.method != Method::GET {
+            return method_not_allowed();
+        }
+        let report = self.link.api().report();
+        let or = |version: &str, otherwise: &str| -> String {
+            if version.is_empty() { otherwise.to_owned() } else { version.to_owned() }
+        };
+        let body = format!(
+            "{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{}\",\"storage\":\"{}\"}}",
+            or(&report.cluster_version, "not_decided"),
+            or(&report.storage_version, "unknown"),
+        );
+        typed(JSON, body)
+    }
+
+    fn metrics(&self) -> Response<Bytes> {
+        let metrics = self.link.metrics();
+        metrics.scrapes_inflight.set(1);
+        let report = self.link.api().report();
+        let subject = Subject { identity: self.link.identity(), report: &report, gates: &self.gates };
+        let text = metrics.render(&subject);
+        metrics.scrapes_inflight.set(0);
+        metrics.scrapes.increment();
+        typed(HeaderValue::from_static(crate::metrics::CONTENT_TYPE), text)
+    }
+
+    async fn members(&self, head: &Parts) -> Response<Bytes> {
+        if head.method != Method::GET {
+            return method_not_allowed();
+        }
+        let members = match self.link.ask(Request::Members { linearizable: false }).await {
+            Ok(Answered { answer: Answer::Members(members), .. }) => members,
+            Ok(_) | Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n"),
+        };
+        let objects: Vec<String> = members.iter().map(member_json).collect();
+        let mut response = typed(JSON, format!("[{}]\n", objects.join(",")));
+        let id = format!("{:x}", self.link.identity().cluster_id);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(HeaderName::from_static("x-etcd-cluster-id"), id);
+        }
+        response
+    }
+
+    /// What pages of which origin are told; `None` if this page's origin may not call.
+    fn allowed_origin(&self, head: &Parts) -> Option<HeaderValue> {
+        match &self.options.origins {
+            None => Some(HeaderValue::from_static("*")),
+            Some(allowed) => {
+                let origin = head.headers.get(ORIGIN)?;
+                allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+            }
+        }
+    }
+
+    /// The host that the client asked for, if it is none of those that are accepted.
+    fn foreign_host(&self, head: &Parts) -> Option<String> {
+        let accepted = self.options.hosts.as_ref()?;
+        let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority = authority.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+        let authority = authority.unwrap_or_default();
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let host = if has_port { authority.rsplit_once(':').map_or(authority, |(host, _)| host) } else { authority };
+        (!accepted.iter().any(|accepted| accepted == host)).then(|| host.to_owned())
+    }
+}
+
+/// A member as etcd's JSON has it: the order of the fields is part of it.
+fn member_json(member: &MemberEntry) -> String {
+    let json = |value: serde_json::Value| value.to_string();
+    let mut fields =
+        vec![format!("\"id\":{}", member.id), format!("\"peerURLs\":{}", json(member.peer_urls.clone().into()))];
+    if member.is_learner {
+        fields.push("\"isLearner\":true".to_owned());
+    }
+    if !member.name.is_empty() {
+        fields.push(format!("\"name\":{}", json(member.name.clone().into())));
+    }
+    if !member.client_urls.is_empty() {
+        fields.push(format!("\"clientURLs\":{}", json(member.client_urls.clone().into())));
+    }
+    format!("{{{}}}", fields.join(","))
+}
+
+fn allow_origin(response: &mut Response<Bytes>, origin: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, authorization"));
+}
+
+/// A whole response with a body of this type.
+fn typed(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// A plain text, with the headers that Go's error helper sets.
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = typed(TEXT, body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn not_found() -> Response<Bytes> {
+    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+fn method_not_allowed() -> Response<Bytes> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+fn misdirected(host: &str) -> Response<Bytes> {
+    let text = format!(
+        "etched does not answer to the host name {host:?}, to protect against DNS rebinding.\n\
+         If it should, add the name to --host-whitelist, or serve clients with TLS.\n"
+    );
+    plain(StatusCode::MISDIRECTED_REQUEST, text)
+}

@@ -1,0 +1,193 @@
+//! Metrics: what the threads record, and how it is told to Prometheus, with etcd's names.
+//!
+//! There are two sources.
+//! Counters of the member come as plain numbers in its [`StatusReport`]; this module only names them.
+//! Durations and calls are recorded here, by whoever measures them, in atomics: recording never waits.
+//!
+//! ```
+//! use std::time::Duration;
+//! let metrics = etched::metrics::Metrics::new(false);
+//! metrics.wal_fsync.record(Duration::from_millis(3));
+//! assert_eq!(metrics.wal_fsync.count(), 1);
+//! ```
+//!
+//! [`StatusReport`]: crate::api::StatusReport
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+mod exposition;
+mod histogram;
+mod process;
+mod render;
+mod rows;
+pub mod rpc;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use exposition::CONTENT_TYPE;
+pub use histogram::Histogram;
+pub use process::raise_open_file_limit;
+pub use render::Subject;
+use rpc::RpcCounters;
+
+/// A count that only grows, or a level that is set.
+#[derive(Debug, Default)]
+pub struct Number(AtomicU64);
+
+impl Number {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds some.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Sets the level.
+    pub fn set(&self, level: u64) {
+        self.0.store(level, Ordering::Relaxed);
+    }
+
+    /// The count or level.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that is recorded in this process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Syncs of the write-ahead log.
+    pub wal_fsync: Histogram,
+    /// Writes to the write-ahead log.
+    pub wal_write: Histogram,
+    /// Bytes written to the write-ahead log.
+    pub wal_bytes: Number,
+    /// Commits of the backend.
+    pub backend_commit: Histogram,
+    /// Defragmentations of the backend.
+    pub backend_defragment: Histogram,
+    /// 1 while the backend is defragmented.
+    pub defragment_inflight: Number,
+    /// Streamed snapshots of the backend.
+    pub backend_snapshot: Histogram,
+    /// Snapshot files written.
+    pub snapshot_save: Histogram,
+    /// Syncs of snapshot files.
+    pub snapshot_fsync: Histogram,
+    /// `Hash` calls.
+    pub hash: Histogram,
+    /// `HashKV` calls.
+    pub hash_kv: Histogram,
+    /// Whole compactions, in milliseconds.
+    pub compaction_total_ms: Histogram,
+    /// Steps of compactions, in milliseconds.
+    pub compaction_pause_ms: Histogram,
+    /// When the last compaction finished, in seconds of the Unix epoch.
+    pub compaction_last: Number,
+    /// Times to live of leases granted through this member, in seconds.
+    pub lease_ttl: Histogram,
+    /// Bytes of keys and values put through this member.
+    pub put_bytes: Number,
+    /// Entries that took longer than `--warning-apply-duration`.
+    pub slow_applies: Number,
+    /// Heartbeats that were not sent in time.
+    pub heartbeat_failures: Number,
+    /// Bytes received from clients.
+    pub received_bytes: Number,
+    /// Bytes sent to clients.
+    pub sent_bytes: Number,
+    /// Healthy answers of `/health`.
+    pub health_successes: Number,
+    /// Unhealthy answers of `/health`.
+    pub health_failures: Number,
+    /// Scrapes that are being answered.
+    pub scrapes_inflight: Number,
+    /// Scrapes answered.
+    pub scrapes: Number,
+    /// gRPC calls.
+    pub rpc: RpcCounters,
+    checks: Mutex<BTreeMap<(&'static str, &'static str), Check>>,
+    client_versions: Mutex<BTreeMap<(String, CallKind), Arc<Number>>>,
+}
+
+/// Outcomes of one health check.
+#[derive(Clone, Copy, Debug, Default)]
+struct Check {
+    healthy: bool,
+    successes: u64,
+    errors: u64,
+}
+
+/// Whether a call is a stream, for `etcd_server_client_requests_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallKind {
+    /// Messages on at least one side.
+    Stream,
+    /// One message each way.
+    Unary,
+}
+
+/// Versions that clients claim to have are told apart up to this many; others count as unknown.
+const CLIENT_VERSIONS_MAX: usize = 64;
+
+impl Metrics {
+    /// Nothing recorded yet; `extensive` adds the durations of gRPC calls.
+    pub fn new(extensive: bool) -> Self {
+        let disk = || Histogram::exponential(0.001, 2.0, 14);
+        Self {
+            wal_fsync: disk(),
+            wal_write: disk(),
+            wal_bytes: Number::default(),
+            backend_commit: disk(),
+            backend_defragment: Histogram::exponential(0.1, 2.0, 13),
+            defragment_inflight: Number::default(),
+            backend_snapshot: Histogram::exponential(0.01, 2.0, 17),
+            snapshot_save: disk(),
+            snapshot_fsync: disk(),
+            hash: Histogram::exponential(0.01, 2.0, 15),
+            hash_kv: Histogram::exponential(0.01, 2.0, 15),
+            compaction_total_ms: Histogram::exponential(100.0, 2.0, 14),
+            compaction_pause_ms: Histogram::exponential(1.0, 2.0, 13),
+            compaction_last: Number::default(),
+            lease_ttl: Histogram::exponential(1.0, 2.0, 24),
+            put_bytes: Number::default(),
+            slow_applies: Number::default(),
+            heartbeat_failures: Number::default(),
+            received_bytes: Number::default(),
+            sent_bytes: Number::default(),
+            health_successes: Number::default(),
+            health_failures: Number::default(),
+            scrapes_inflight: Number::default(),
+            scrapes: Number::default(),
+            rpc: RpcCounters::new(extensive),
+            checks: Mutex::default(),
+            client_versions: Mutex::default(),
+        }
+    }
+
+    /// Records one run of a health check of `/livez` or `/readyz`.
+    pub fn record_check(&self, probe: &'static str, name: &'static str, healthy: bool) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let check = checks.entry((probe, name)).or_default();
+        check.healthy = healthy;
+        if healthy {
+            check.successes += 1;
+        } else {
+            check.errors += 1;
+        }
+    }
+
+    /// The count of calls from clients that claim to have this version of the API.
+    pub fn client_requests(&self, version: &str, kind: CallKind) -> Arc<Number> {
+        let mut versions = self.client_versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = versions.len() >= CLIENT_VERSIONS_MAX;
+        let known = versions.contains_key(&(version.to_owned(), kind));
+        let version = if full && !known { "unknown" } else { version };
+        Arc::clone(versions.entry((version.to_owned(), kind)).or_default())
+    }
+}
