@@ -3,6 +3,7 @@
 
 mod bench;
 mod compat;
+mod crash;
 mod histogram;
 mod http2;
 mod process;
@@ -27,12 +28,15 @@ enum Command {
     Bench(bench::Options),
     /// Compares etched with the real etcd, request by request.
     Compat(compat::Options),
+    /// Kills the server under load and checks what it kept.
+    Crash(crash::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
         Command::Compat(options) => compat::run(&options),
+        Command::Crash(options) => crash::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

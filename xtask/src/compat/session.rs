@@ -23,6 +23,8 @@ const DIFFERENCES_MAX: usize = 3;
 const STREAMS_MAX: usize = 4;
 /// So long a server may need until a watch of the past has caught up, or a compaction has finished.
 const SETTLED_AFTER: Duration = Duration::from_millis(400);
+/// So long the events of an answered write may be on their way.
+const DELIVERED_AFTER: Duration = Duration::from_millis(20);
 /// So long both sides may need until their watches have got the same.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -200,6 +202,12 @@ impl Session {
     }
 
     async fn watch(&mut self, index: usize, request: pb::WatchRequest) -> Result<()> {
+        if matches!(request.request_union, Some(RequestUnion::CancelRequest(_))) {
+            // What a watch still gets while it is cancelled is anyone's guess.
+            tokio::time::sleep_until((self.watched_past + SETTLED_AFTER).into()).await;
+            tokio::time::sleep(DELIVERED_AFTER).await;
+            self.compare_streams().await;
+        }
         if let Some(RequestUnion::CreateRequest(create)) = &request.request_union
             && (1..=self.view.revision).contains(&create.start_revision)
         {

@@ -19,9 +19,9 @@ const BULK: u64 = 40;
 
 impl Generator {
     pub(super) fn key(&mut self) -> Bytes {
-        match self.random.below(40) {
+        match self.random.below(80) {
             0 => Bytes::new(),
-            1..=8 => Bytes::from(format!("m{:02}", self.random.below(BULK))),
+            1..=16 => Bytes::from(format!("m{:02}", self.random.below(BULK))),
             _ => Bytes::from_static(*self.random.pick(&KEYS)),
         }
     }

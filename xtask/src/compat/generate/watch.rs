@@ -8,8 +8,8 @@ use super::{Generator, Step, View};
 impl Generator {
     pub(super) fn watch_step(&mut self, view: &View) -> Step {
         let request_union = match self.random.below(20) {
-            0..=11 => Some(RequestUnion::CreateRequest(self.create(view))),
-            12..=18 => {
+            0..=13 => Some(RequestUnion::CreateRequest(self.create(view))),
+            14..=18 => {
                 let watch_id = self.watch_id();
                 Some(RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id }))
             }
