@@ -264,7 +264,9 @@ impl RecordCache {
                 self.link(ticket.slot, Place::Aged);
             }
             Place::Passing => self.free(ticket.slot),
-            Place::Vacant | Place::Aged | Place::Stale => unreachable!("what has left is never in front again"),
+            Place::Vacant | Place::Aged | Place::Stale => {
+                unreachable!("what has left is never in front again")
+            }
         }
         true
     }
@@ -285,7 +287,9 @@ impl RecordCache {
         match place {
             Place::Aged => &mut self.aged,
             Place::Stale => &mut self.stale,
-            Place::Vacant | Place::Recent | Place::Passing => unreachable!("only aged and stale slots are chained"),
+            Place::Vacant | Place::Recent | Place::Passing => {
+                unreachable!("only aged and stale slots are chained")
+            }
         }
     }
 

@@ -47,7 +47,9 @@ impl StoredRevision {
             [revision @ .., TOMBSTONE] if revision.len() == REVISION_LEN => (revision, true),
             revision => (revision, false),
         };
-        let Some((main, rest)) = revision.split_first_chunk::<8>() else { return Err("the revision is cut short") };
+        let Some((main, rest)) = revision.split_first_chunk::<8>() else {
+            return Err("the revision is cut short");
+        };
         let Some((&SEPARATOR, sub)) = rest.split_first() else { return Err("the revision has no separator") };
         let Ok(sub) = <[u8; 8]>::try_from(sub) else { return Err("the revision has a wrong length") };
         let main = i64::from_be_bytes(*main);
@@ -255,7 +257,9 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
 fn take_varint(rest: &mut &[u8]) -> Result<u64, RecordError> {
     let mut number = 0_u64;
     for shift in (0..70).step_by(7) {
-        let Some((&byte, after)) = rest.split_first() else { return Err(RecordError("a number is cut short")) };
+        let Some((&byte, after)) = rest.split_first() else {
+            return Err(RecordError("a number is cut short"));
+        };
         *rest = after;
         // The tenth byte has room for one bit; what is above is lost, as in every decoder of the format.
         number |= u64::from(byte & 0x7f) << shift;
@@ -302,10 +306,18 @@ mod tests {
 
     #[test]
     fn a_put_is_stored_as_etcd_stores_it() {
-        let record = Record { key: b"foo", create_revision: 2, mod_revision: 300, version: 3, value: b"bar", lease: -1 };
+        let record = Record {
+            key: b"foo",
+            create_revision: 2,
+            mod_revision: 300,
+            version: 3,
+            value: b"bar",
+            lease: -1,
+        };
         let (key, value) = encode_put(Revision32 { main: 300, sub: 1 }, &record);
         assert_eq!(&key[..], b"\0\0\0\0\0\0\x01\x2c_\0\0\0\0\0\0\0\x01");
-        let expected = b"\x0a\x03foo\x10\x02\x18\xac\x02\x20\x03\x2a\x03bar\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        let expected =
+            b"\x0a\x03foo\x10\x02\x18\xac\x02\x20\x03\x2a\x03bar\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
         assert_eq!(&value[..], expected);
         assert_eq!(Record::decode(&value), Ok(record));
     }

@@ -344,7 +344,8 @@ fn scan(
         let current = match StoredRevision::decode(key) {
             Ok(current) => current,
             Err(why) => {
-                result = Err(BackendError::Damaged { table: Table::Key, key: Bytes::copy_from_slice(key), why });
+                result =
+                    Err(BackendError::Damaged { table: Table::Key, key: Bytes::copy_from_slice(key), why });
                 return ControlFlow::Break(());
             }
         };

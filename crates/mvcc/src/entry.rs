@@ -49,7 +49,16 @@ impl Entry {
     /// An entry for a deletion of that revision.
     pub(crate) fn deletion(at: Revision32, history: u32) -> Self {
         let sub_deleted = at.sub | DELETED;
-        Self { main: at.main, create: 0, version: 0, lease: 0, sub_deleted, record_len: 0, slot: NONE, history }
+        Self {
+            main: at.main,
+            create: 0,
+            version: 0,
+            lease: 0,
+            sub_deleted,
+            record_len: 0,
+            slot: NONE,
+            history,
+        }
     }
 
     pub(crate) fn without_history(self) -> Self {
@@ -75,7 +84,8 @@ impl Entry {
 
     /// The newest version, as readers see it.
     pub(crate) fn live(&self) -> Option<Version> {
-        let Self { main: _, create, version, lease: _, sub_deleted: _, record_len: len, slot, history: _ } = *self;
+        let Self { main: _, create, version, lease: _, sub_deleted: _, record_len: len, slot, history: _ } =
+            *self;
         (!self.is_deleted()).then(|| Version { revision: self.revision(), create, version, len, slot })
     }
 

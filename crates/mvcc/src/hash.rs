@@ -137,7 +137,8 @@ impl Store {
 /// What a compaction at `revision` would keep of a key as the newest version up to it, if that is not a deletion.
 fn kept_at(pasts: &[Past], newest: &Entry, revision: i64) -> Option<Revision32> {
     // Generations that ended before the revision do not count, and of the others only the first one.
-    let first = pasts.iter().rposition(|past| past.is_deletion() && past.main < revision).map_or(0, |at| at + 1);
+    let first =
+        pasts.iter().rposition(|past| past.is_deletion() && past.main < revision).map_or(0, |at| at + 1);
     let mut kept = None;
     for past in &pasts[first..] {
         if past.main > revision {

@@ -53,14 +53,14 @@ impl Store {
     ) -> Result<Self, RestoreError> {
         let mut rows = Rows::default();
         let mut result = Ok(());
-        view.scan(Table::Key, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
-            match rows.push_stored(key, value) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(why) => {
-                    let key = Bytes::copy_from_slice(key);
-                    result = Err(RestoreError::Damaged { table: Table::Key, key, why });
-                    ControlFlow::Break(())
-                }
+        view.scan(Table::Key, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| match rows
+            .push_stored(key, value)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(why) => {
+                let key = Bytes::copy_from_slice(key);
+                result = Err(RestoreError::Damaged { table: Table::Key, key, why });
+                ControlFlow::Break(())
             }
         })?;
         result?;
@@ -123,7 +123,9 @@ fn meta_revision(view: &dyn ReadView, key: &'static str) -> Result<Option<i64>, 
     let Some(stored) = view.get(Table::Meta, key.as_bytes())? else { return Ok(None) };
     match decode_meta_revision(&stored) {
         Ok(revision) => Ok(Some(revision)),
-        Err(why) => Err(RestoreError::Damaged { table: Table::Meta, key: Bytes::from_static(key.as_bytes()), why }),
+        Err(why) => {
+            Err(RestoreError::Damaged { table: Table::Meta, key: Bytes::from_static(key.as_bytes()), why })
+        }
     }
 }
 
@@ -196,7 +198,12 @@ impl Rows {
         self.push(revision, &record, value.len())
     }
 
-    fn push(&mut self, revision: StoredRevision, record: &Record<'_>, len: usize) -> Result<(), &'static str> {
+    fn push(
+        &mut self,
+        revision: StoredRevision,
+        record: &Record<'_>,
+        len: usize,
+    ) -> Result<(), &'static str> {
         let StoredRevision { main, sub, is_deletion } = revision;
         let Ok(key_len) = u32::try_from(record.key.len()) else { return Err("the key is too long") };
         if self.rows.len() >= NONE as usize {

@@ -35,7 +35,8 @@ impl<T> Slab<T> {
         let before = (self.pieces.len() - 1) * PIECE;
         let piece = self.pieces.last_mut().expect("a piece was pushed if there was none");
         piece.push(value);
-        let at = u32::try_from(before + piece.len() - 1).expect("memory ends long before four billion values");
+        let at =
+            u32::try_from(before + piece.len() - 1).expect("memory ends long before four billion values");
         assert!(at < u32::MAX, "the largest number stands for none");
         at
     }

@@ -28,7 +28,7 @@ pub struct Change {
     /// The lease that it was attached to before; 0 is none.
     /// Known to the transaction that made the change only: always 0 in a [`History`](crate::History).
     pub lease_before: i64,
-    /// The put made the key: it was not there before.
+    /// The put is of the revision that created the key.
     pub created: bool,
 }
 
@@ -123,7 +123,7 @@ impl WriteTxn<'_> {
                 record,
                 lease,
                 lease_before: live.map_or(0, |old| old.lease),
-                created: live.is_none(),
+                created: create_revision == at.main,
             };
             (Some(entry), change)
         });
@@ -185,7 +185,10 @@ impl WriteTxn<'_> {
         self.store.is_writing = true;
         self.store.revision = self.begin_revision + 1;
         let sub = u32::try_from(self.changes.len()).ok().filter(|sub| *sub <= SUB_MAX);
-        Revision32 { main: self.store.revision, sub: sub.expect("memory ends long before two billion changes") }
+        Revision32 {
+            main: self.store.revision,
+            sub: sub.expect("memory ends long before two billion changes"),
+        }
     }
 
     /// Adds what was written to `batch` and returns it as changes, in order.

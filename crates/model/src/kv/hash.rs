@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Event, KeyValue, Kv, Refused};
+use super::{Event, Kv, Refused};
 use crate::crc::crc32c;
 
 /// A hash over the history.
@@ -135,23 +135,14 @@ impl Kv {
     fn digest(&self, compact_revision: i64, revision: i64, kept: &BTreeSet<(i64, i64)>) -> u32 {
         let mut crc = crc32c(0, b"key");
         for event in self.stored() {
-            let (main, sub) = event.revision;
+            let main = event.revision.0;
             let is_passed_over =
                 main <= compact_revision && !kept.is_empty() && !kept.contains(&event.revision);
             let is_deletion = event.after.is_none();
             if main > revision || is_passed_over || (main == compact_revision && is_deletion) {
                 continue;
             }
-            let mut key = main.to_be_bytes().to_vec();
-            key.push(b'_');
-            key.extend(sub.to_be_bytes());
-            let value = match &event.after {
-                Some(after) => after.encode(),
-                None => {
-                    key.push(b't');
-                    KeyValue { key: event.key.clone(), ..KeyValue::default() }.encode()
-                }
-            };
+            let (key, value) = event.row();
             crc = crc32c(crc32c(crc, &key), &value);
         }
         crc

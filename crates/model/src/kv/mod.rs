@@ -111,6 +111,22 @@ pub struct Event {
     pub before: Option<KeyValue>,
 }
 
+impl Event {
+    /// The key and the value under which the event is stored.
+    fn row(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut key = self.revision.0.to_be_bytes().to_vec();
+        key.push(b'_');
+        key.extend(self.revision.1.to_be_bytes());
+        match &self.after {
+            Some(after) => (key, after.encode()),
+            None => {
+                key.push(b't');
+                (key, KeyValue { key: self.key.clone(), ..KeyValue::default() }.encode())
+            }
+        }
+    }
+}
+
 /// The order of an answer.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -349,6 +365,12 @@ impl Kv {
             return Err(Refused::Compacted);
         }
         Ok(self.stored().filter(|event| (from..=to).contains(&event.revision.0)).collect())
+    }
+
+    /// What is stored, as keys and values of the table.
+    #[must_use]
+    pub fn stored_rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.stored().map(Event::row).collect()
     }
 
     /// Events that are stored.

@@ -69,7 +69,27 @@ struct Updated<R> {
     cut: Option<(Vec<u8>, Node)>,
     /// How many entries there are more than before: 1, 0 or -1.
     entries: isize,
-    is_sparse: bool,
+    fill: Fill,
+}
+
+/// Whether a node can stay as it is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Fill {
+    Enough,
+    /// It looks for a neighbour to join.
+    Sparse,
+    /// It has no keys and is to go.
+    Empty,
+}
+
+impl Fill {
+    fn of(len: usize) -> Self {
+        match len {
+            0 => Self::Empty,
+            1..SPARSE => Self::Sparse,
+            SPARSE.. => Self::Enough,
+        }
+    }
 }
 
 impl Tree {
@@ -105,7 +125,8 @@ impl Tree {
     ) -> R {
         let updated = self.root.update(key, true, change);
         self.weight = self.weight.plus(updated.after).minus(updated.before);
-        self.entries = self.entries.checked_add_signed(updated.entries).expect("only what is there is removed");
+        self.entries =
+            self.entries.checked_add_signed(updated.entries).expect("only what is there is removed");
         if let Some((separator, right)) = updated.cut {
             let left = core::mem::replace(&mut self.root, Node::Leaf(Box::default()));
             let mut inner = Inner::default();
@@ -113,6 +134,9 @@ impl Tree {
             inner.weights.extend([left.weight(), right.weight()]);
             inner.children.extend([left, right]);
             self.root = Node::Inner(Box::new(inner));
+        }
+        if updated.fill == Fill::Empty {
+            self.root = Node::Leaf(Box::default());
         }
         while let Node::Inner(inner) = &mut self.root
             && inner.children.len() == 1
@@ -219,8 +243,14 @@ impl Leaf {
         let old = place.ok().map(|at| self.entries[at]);
         let (new, result) = change(old);
         let weight = |entry: Option<Entry>| entry.map_or_else(Weight::default, |entry| entry.weight());
-        let mut updated =
-            Updated { result, before: weight(old), after: weight(new), cut: None, entries: 0, is_sparse: false };
+        let mut updated = Updated {
+            result,
+            before: weight(old),
+            after: weight(new),
+            cut: None,
+            entries: 0,
+            fill: Fill::Enough,
+        };
         match (place, new) {
             (Ok(at), Some(entry)) => self.entries[at] = entry,
             (Err(at), Some(entry)) => {
@@ -240,7 +270,7 @@ impl Leaf {
                 self.keys.remove(at);
                 self.entries.remove(at);
                 updated.entries = -1;
-                updated.is_sparse = self.entries.len() < SPARSE;
+                updated.fill = Fill::of(self.entries.len());
             }
             (Err(_), None) => {}
         }
@@ -280,10 +310,12 @@ impl Inner {
                 updated.cut = Some(self.split_off(if is_appended { at + 1 } else { half }));
             }
         }
-        if updated.is_sparse {
-            self.join_around(at);
-            updated.is_sparse = self.children.len() < SPARSE;
+        match updated.fill {
+            Fill::Enough => return updated,
+            Fill::Sparse => self.join_around(at),
+            Fill::Empty => self.remove_child(at),
         }
+        updated.fill = Fill::of(self.children.len());
         updated
     }
 
@@ -296,10 +328,20 @@ impl Inner {
         (separator, Node::Inner(Box::new(Self { separators, weights, children })))
     }
 
+    fn remove_child(&mut self, at: usize) {
+        if self.separators.len() > 0 {
+            self.separators.remove(at.saturating_sub(1));
+        }
+        self.weights.remove(at);
+        self.children.remove(at);
+    }
+
     /// Joins the child with one of its neighbours, if the two together are small enough.
     fn join_around(&mut self, at: usize) {
         let mut lefts = [Some(at), at.checked_sub(1)].into_iter().flatten();
-        let Some(left) = lefts.find(|left| left + 1 < self.children.len() && self.fits(*left)) else { return };
+        let Some(left) = lefts.find(|left| left + 1 < self.children.len() && self.fits(*left)) else {
+            return;
+        };
         let separator = self.separators.key(left).to_vec();
         self.separators.remove(left);
         let right = self.children.remove(left + 1);
@@ -324,14 +366,14 @@ impl Inner {
         }
     }
 
-    /// Whether the child and the one behind it may become one; an empty leaf always may.
+    /// Whether the child and the one behind it may become one.
     fn fits(&self, left: usize) -> bool {
         let size = |node: &Node| match node {
             Node::Leaf(leaf) => (leaf.entries.len(), leaf.keys.byte_len()),
             Node::Inner(inner) => (inner.children.len(), inner.separators.byte_len()),
         };
         let (a, b) = (size(&self.children[left]), size(&self.children[left + 1]));
-        a.0 == 0 || b.0 == 0 || (a.0 + b.0 <= JOINED_MAX && a.1 + b.1 <= KEY_BYTES)
+        a.0 + b.0 <= JOINED_MAX && a.1 + b.1 <= KEY_BYTES
     }
 }
 

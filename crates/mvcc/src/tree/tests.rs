@@ -44,7 +44,8 @@ fn check_node(node: &Node, lower: Option<&[u8]>, upper: Option<&[u8]>, is_root: 
             assert_eq!(inner.weights.len(), inner.children.len());
             assert!(inner.children.len() <= FANOUT);
             assert!(!is_root || inner.children.len() > 1);
-            let separators: Vec<_> = (0..inner.separators.len()).map(|at| inner.separators.key(at).to_vec()).collect();
+            let separators: Vec<_> =
+                (0..inner.separators.len()).map(|at| inner.separators.key(at).to_vec()).collect();
             let mut entries = 0;
             let mut depths = Vec::new();
             for (at, child) in inner.children.iter().enumerate() {
