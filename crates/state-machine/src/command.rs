@@ -10,6 +10,7 @@ use bytes::Bytes;
 use etched_key_range::KeyRange;
 use etched_mvcc::RangeQuery;
 
+use crate::alarms::AlarmKind;
 use crate::refusal::Refusal;
 
 pub(crate) mod alarm;
@@ -244,6 +245,11 @@ impl Limits {
 }
 
 impl Command {
+    /// The command that raises the alarm of a member that is out of space.
+    pub fn raise_no_space(member_id: u64) -> Self {
+        Self::Alarm(AlarmRequest { action: alarm::RAISE, member_id, alarm: AlarmKind::NoSpace.to_wire() })
+    }
+
     /// Refuses a malformed request, before it is proposed.
     ///
     /// # Errors

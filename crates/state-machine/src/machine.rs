@@ -213,6 +213,7 @@ impl StateMachine {
                 Ok(Outcome::Members)
             }
         };
+        let conf_state = conf_state.sorted();
         if self.conf_state != conf_state {
             self.conf_state = conf_state;
             self.is_conf_state_taken = false;

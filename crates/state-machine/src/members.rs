@@ -244,6 +244,17 @@ impl Members {
     }
 }
 
+impl ConfState {
+    /// The form that is stored, equal on all members.
+    pub(crate) fn sorted(mut self) -> Self {
+        for ids in [&mut self.voters, &mut self.learners, &mut self.voters_outgoing, &mut self.learners_next]
+        {
+            ids.sort_unstable();
+        }
+        self
+    }
+}
+
 impl MemberChange {
     /// Whom it concerns.
     pub fn member_id(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::applied::Outcome;
 use crate::machine::{Progress, State};
 
 const LIST: i32 = 0;
-const RAISE: i32 = 1;
+pub(super) const RAISE: i32 = 1;
 const CLEAR: i32 = 2;
 
 /// Answers with the alarms listed, raised (new or not) or cleared. Unknown actions and kinds are answered with nothing.

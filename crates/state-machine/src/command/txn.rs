@@ -9,7 +9,7 @@ use core::ops::ControlFlow;
 
 use etched_backend::{BackendError, Batch, ReadView};
 use etched_lease::Leases;
-use etched_mvcc::{KeyMeta, RangeError, RangeOutput, Store, WriteTxn};
+use etched_mvcc::{KeyMeta, RangeOutput, Store, WriteTxn};
 
 use super::{Compare, CompareTarget, Limits, Range, Txn, TxnOp, lease, put, txn_duplicates};
 use crate::applied::{Outcome, TxnDone, TxnOpDone};
@@ -201,14 +201,11 @@ fn execute(
     Ok(TxnDone { revision: 0, succeeded, responses })
 }
 
-fn range_admitted(range: &Range, store: &Store, view: &dyn ReadView) -> Result<RangeOutput, BackendError> {
-    match store.range(view, &range.query) {
-        Ok(output) => Ok(output),
-        Err(RangeError::Backend(error)) => Err(error),
-        Err(RangeError::Compacted | RangeError::FutureRevision) => {
-            unreachable!("the revision of a range is admitted before the first change")
-        }
-    }
+fn range_admitted(range: &Range, store: &Store, view: &dyn ReadView) -> Result<RangeOutput, ReadError> {
+    let output = store.range(view, &range.query).map_err(ReadError::from);
+    let is_refused = matches!(output, Err(ReadError::Refused(_)));
+    assert!(!is_refused, "the revision of a range is admitted before the first change");
+    output
 }
 
 fn next(path: &mut dyn Iterator<Item = bool>) -> bool {

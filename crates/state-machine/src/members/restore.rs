@@ -27,12 +27,11 @@ impl Members {
     }
 }
 
+/// Looks at a key and a value, and says what is wrong with them.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), &'static str>;
+
 /// Visits all records of a table, until one is found wanting.
-fn scan(
-    view: &dyn ReadView,
-    table: Table,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), &'static str>,
-) -> Result<(), BackendError> {
+fn scan(view: &dyn ReadView, table: Table, visit: Visit<'_>) -> Result<(), BackendError> {
     let mut damage = None;
     view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| match visit(key, value) {
         Ok(()) => ControlFlow::Continue(()),

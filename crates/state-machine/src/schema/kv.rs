@@ -195,7 +195,7 @@ fn read_op(field: Field<'_>, depth: usize) -> Result<TxnOp, DecodeError> {
 
 fn write_compare(writer: &mut Backward, compare: &Compare) {
     let (key, range_end) = compare.range.to_wire();
-    writer.bytes(64, &range_end);
+    // Go writes the member of a oneof after all other fields, whatever its number.
     let target = match &compare.target {
         CompareTarget::Version(given) => {
             writer.u64_present(4, given.cast_unsigned());
@@ -219,6 +219,7 @@ fn write_compare(writer: &mut Backward, compare: &Compare) {
         }
         CompareTarget::Unknown(target) => *target,
     };
+    writer.bytes(64, &range_end);
     writer.bytes(3, &key);
     writer.i32(2, target);
     writer.i32(1, compare.result);
