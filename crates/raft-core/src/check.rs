@@ -8,6 +8,7 @@ use raft::{Raft, StateRole};
 
 use crate::codec::DecodeError;
 use crate::conf_change::{ConfChange, decode_v2};
+use crate::entry::payload;
 use crate::log_store::LogStore;
 use crate::{Message, MessageKind, SnapshotMeta};
 
@@ -161,10 +162,10 @@ fn check_proposal(message: &Message) -> Result<(), StepError> {
         match entry.entry_type {
             EntryType::EntryNormal => {}
             EntryType::EntryConfChange => {
-                ConfChange::decode(&entry.data).map_err(StepError::ConfChange)?;
+                ConfChange::decode(payload(entry)).map_err(StepError::ConfChange)?;
             }
             EntryType::EntryConfChangeV2 => {
-                decode_v2(&entry.data).map(|_| ()).map_err(StepError::ConfChange)?
+                decode_v2(payload(entry)).map(|_| ()).map_err(StepError::ConfChange)?
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use raft::eraftpb::{self, EntryType, MessageType};
+use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, StateRole};
 
 use crate::check::{StepError, check, read_context};
@@ -15,8 +15,8 @@ use crate::log_store::LogStore;
 use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::{
-    ConfState, Effect, Entry, FollowerStatus, Message, MessageKind, ReadTicket, Restored, Role, SnapshotMeta,
-    Status,
+    ConfState, Effect, Entry, EntryKind, FollowerStatus, Message, MessageKind, ReadTicket, Restored, Role,
+    SnapshotMeta, Status,
 };
 
 mod gather;
@@ -189,12 +189,8 @@ impl RaftCore {
         if self.node.raft.state == StateRole::Leader && self.node.raft.has_pending_conf() {
             return Err(ProposeError::ConfChangePending);
         }
-        let entry = eraftpb::Entry {
-            entry_type: EntryType::EntryConfChange,
-            data: change.encode(),
-            ..eraftpb::Entry::default()
-        };
-        self.propose_entries(vec![entry])
+        let entry = Entry { term: 0, index: 0, kind: EntryKind::ConfChange, data: change.encode() };
+        self.propose_entries(vec![entry.into_raft()])
     }
 
     fn propose_entries(&mut self, entries: Vec<eraftpb::Entry>) -> Result<(), ProposeError> {

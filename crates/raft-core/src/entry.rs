@@ -1,6 +1,7 @@
 //! What the log holds: entries, the hard state, configurations, and the place where a snapshot stands.
 
 use bytes::Bytes;
+use raft::eraftpb::EntryType;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,30 +101,64 @@ pub struct Restored {
     pub entries: Vec<Entry>,
 }
 
+/// What the `raft` crate is shown of a configuration change of the second form that has changes: one, to nobody.
+const CHANGE_TO_NOBODY: &[u8] = &[0x12, 0];
+
 impl Entry {
-    pub(crate) fn from_raft(entry: raft::eraftpb::Entry) -> Self {
-        use raft::eraftpb::EntryType;
-        let kind = match entry.entry_type {
-            EntryType::EntryNormal => EntryKind::Normal,
-            EntryType::EntryConfChange => EntryKind::ConfChange,
-            EntryType::EntryConfChangeV2 => EntryKind::ConfChangeV2,
-        };
-        Self { term: entry.term, index: entry.index, kind, data: entry.data }
+    pub(crate) fn from_raft(mut entry: raft::eraftpb::Entry) -> Self {
+        let data = std::mem::take(match entry.entry_type {
+            EntryType::EntryNormal => &mut entry.data,
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => &mut entry.context,
+        });
+        let kind = EntryKind::from_raft(entry.entry_type);
+        Self { term: entry.term, index: entry.index, kind, data }
     }
 
+    /// The form that the `raft` crate keeps.
+    ///
+    /// The crate parses the data of a proposed configuration change, with a parser that does not know etcd's kinds
+    /// of change and is not safe against hostile bytes. So it gets a stand-in that says no more than whether there
+    /// is any change at all, and the data travels in the context, which nobody else uses.
     pub(crate) fn into_raft(self) -> raft::eraftpb::Entry {
-        use raft::eraftpb::EntryType;
-        let entry_type = match self.kind {
-            EntryKind::Normal => EntryType::EntryNormal,
-            EntryKind::ConfChange => EntryType::EntryConfChange,
-            EntryKind::ConfChangeV2 => EntryType::EntryConfChangeV2,
+        let (data, context) = match self.kind {
+            EntryKind::Normal => (self.data, Bytes::new()),
+            EntryKind::ConfChange => (Bytes::new(), self.data),
+            EntryKind::ConfChangeV2 if self.data.is_empty() => (Bytes::new(), self.data),
+            EntryKind::ConfChangeV2 => (Bytes::from_static(CHANGE_TO_NOBODY), self.data),
         };
         raft::eraftpb::Entry {
-            entry_type,
+            entry_type: self.kind.to_raft(),
             term: self.term,
             index: self.index,
-            data: self.data,
+            data,
+            context,
             ..raft::eraftpb::Entry::default()
+        }
+    }
+}
+
+/// The payload of an entry in the form of the `raft` crate.
+pub(crate) fn payload(entry: &raft::eraftpb::Entry) -> &Bytes {
+    match entry.entry_type {
+        EntryType::EntryNormal => &entry.data,
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => &entry.context,
+    }
+}
+
+impl EntryKind {
+    pub(crate) const fn from_raft(entry_type: EntryType) -> Self {
+        match entry_type {
+            EntryType::EntryNormal => Self::Normal,
+            EntryType::EntryConfChange => Self::ConfChange,
+            EntryType::EntryConfChangeV2 => Self::ConfChangeV2,
+        }
+    }
+
+    const fn to_raft(self) -> EntryType {
+        match self {
+            Self::Normal => EntryType::EntryNormal,
+            Self::ConfChange => EntryType::EntryConfChange,
+            Self::ConfChangeV2 => EntryType::EntryConfChangeV2,
         }
     }
 }
@@ -183,20 +218,25 @@ impl ConfState {
         None
     }
 
-    pub(crate) fn from_raft(conf_state: &raft::eraftpb::ConfState) -> Self {
-        // The tracker behind it keeps sets without an order that could be relied on.
-        let sorted = |ids: &[u64]| {
-            let mut ids = ids.to_vec();
+    /// The same configuration with the members of each kind in order.
+    pub(crate) fn sorted(mut self) -> Self {
+        for ids in [&mut self.voters, &mut self.learners, &mut self.voters_outgoing, &mut self.learners_next]
+        {
             ids.sort_unstable();
-            ids
-        };
+        }
+        self
+    }
+
+    pub(crate) fn from_raft(conf_state: &raft::eraftpb::ConfState) -> Self {
+        // The tracker behind it keeps sets, which have no order that could be relied on.
         Self {
-            voters: sorted(&conf_state.voters),
-            learners: sorted(&conf_state.learners),
-            voters_outgoing: sorted(&conf_state.voters_outgoing),
-            learners_next: sorted(&conf_state.learners_next),
+            voters: conf_state.voters.clone(),
+            learners: conf_state.learners.clone(),
+            voters_outgoing: conf_state.voters_outgoing.clone(),
+            learners_next: conf_state.learners_next.clone(),
             auto_leave: conf_state.auto_leave,
         }
+        .sorted()
     }
 
     pub(crate) fn to_raft(&self) -> raft::eraftpb::ConfState {

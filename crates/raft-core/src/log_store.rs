@@ -10,6 +10,7 @@ use bytes::Bytes;
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError};
 
+use crate::entry::payload;
 use crate::{ConfState, Entry, HardState, Restored, SnapshotMeta};
 
 /// Why what a log held cannot be gone on with.
@@ -186,7 +187,7 @@ impl raft::Storage for LogStore {
         let mut size = 0_u64;
         let within = |entry: &&eraftpb::Entry| {
             let first = size == 0;
-            size = size.saturating_add(ENTRY_OVERHEAD_BYTES + entry.data.len() as u64);
+            size = size.saturating_add(ENTRY_OVERHEAD_BYTES + payload(entry).len() as u64);
             first || size <= max_size
         };
         let range = self.position(low)..self.position(high);

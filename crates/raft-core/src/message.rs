@@ -4,6 +4,7 @@ use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 
 use crate::codec::{DecodeError, Fields, Writer, entry_len, read_entry, write_entry};
+use crate::entry::payload;
 use crate::{ConfState, Entry, EntryKind, SnapshotMeta};
 
 /// A message from one member to another, well-formed and not yet judged.
@@ -157,9 +158,13 @@ impl MessageKind {
 }
 
 impl Message {
-    /// Wraps a message that the `raft` crate wants to send.
-    pub(crate) fn from_raft(inner: eraftpb::Message) -> Self {
-        assert!(MessageKind::from_raft(inner.msg_type).is_some(), "local messages are never sent");
+    /// Wraps a message that the `raft` crate wants to send, without what etcd's messages do not have.
+    pub(crate) fn from_raft(mut inner: eraftpb::Message) -> Self {
+        let kind = MessageKind::from_raft(inner.msg_type).expect("local messages are never sent");
+        if !matches!(kind, MessageKind::Append | MessageKind::Heartbeat) {
+            inner.commit = 0;
+            inner.commit_term = 0;
+        }
         Self { inner }
     }
 
@@ -222,7 +227,7 @@ impl Message {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let inner = &self.inner;
-        let entries_bytes: usize = inner.entries.iter().map(|entry| 32 + entry.data.len()).sum();
+        let entries_bytes: usize = inner.entries.iter().map(|entry| 32 + payload(entry).len()).sum();
         let mut writer = Writer::with_capacity(96 + entries_bytes + inner.context.len());
         writer.number(1, self.kind().number());
         writer.number(2, inner.to);
@@ -231,9 +236,9 @@ impl Message {
         writer.number(5, inner.log_term);
         writer.number(6, inner.index);
         for entry in inner.entries.iter() {
-            let kind = EntryKind::from_raft(entry.entry_type);
-            writer.open_message(7, entry_len(kind, entry.term, entry.index, &entry.data));
-            write_entry(&mut writer, kind, entry.term, entry.index, &entry.data);
+            let (kind, data) = (EntryKind::from_raft(entry.entry_type), payload(entry));
+            writer.open_message(7, entry_len(kind, entry.term, entry.index, data));
+            write_entry(&mut writer, kind, entry.term, entry.index, data);
         }
         writer.number(8, inner.commit);
         if self.kind() == MessageKind::Snapshot {
@@ -278,18 +283,10 @@ impl Message {
         if kind != MessageKind::Snapshot {
             // Old members put an empty one into every message.
             inner.clear_snapshot();
+        } else if !inner.has_snapshot() {
+            inner.set_snapshot(decode_snapshot(&Bytes::new())?);
         }
         Ok(Self { inner })
-    }
-}
-
-impl EntryKind {
-    const fn from_raft(entry_type: eraftpb::EntryType) -> Self {
-        match entry_type {
-            eraftpb::EntryType::EntryNormal => Self::Normal,
-            eraftpb::EntryType::EntryConfChange => Self::ConfChange,
-            eraftpb::EntryType::EntryConfChangeV2 => Self::ConfChangeV2,
-        }
     }
 }
 
@@ -316,7 +313,7 @@ fn decode_snapshot(bytes: &Bytes) -> Result<eraftpb::Snapshot, DecodeError> {
                 let mut metadata = Fields::new(&value.bytes(field)?);
                 while let Some((field, value)) = metadata.next()? {
                     match field {
-                        1 => meta.conf_state = ConfState::decode(&value.bytes(field)?)?,
+                        1 => meta.conf_state = ConfState::decode(&value.bytes(field)?)?.sorted(),
                         2 => meta.index = value.number(field)?,
                         3 => meta.term = value.number(field)?,
                         _ => {}

@@ -4,6 +4,7 @@ use raft::eraftpb::{self, MessageType};
 use raft::{Ready, StateRole};
 
 use super::{RaftCore, role_of};
+use crate::entry::payload;
 use crate::outbox::Write;
 use crate::{Effect, Entry, HardState, Message, MessageKind, SnapshotEffect, SnapshotMeta};
 
@@ -205,7 +206,7 @@ fn wrap(messages: Vec<eraftpb::Message>) -> Vec<Message> {
 ///
 /// The `raft` crate joins all that goes to a follower in one turn into one message, however large it gets.
 fn split_append(message: Message, size_max: u64, into: &mut Vec<Message>) {
-    let size: u64 = message.inner.entries.iter().map(|entry| entry.data.len() as u64).sum();
+    let size: u64 = message.inner.entries.iter().map(|entry| payload(entry).len() as u64).sum();
     if size <= size_max || message.inner.entries.len() < 2 {
         into.push(message);
         return;
@@ -214,7 +215,7 @@ fn split_append(message: Message, size_max: u64, into: &mut Vec<Message>) {
     let entries: Vec<eraftpb::Entry> = rest.take_entries().into();
     let (mut part, mut part_size) = (Vec::new(), 0);
     for entry in entries {
-        let entry_size = entry.data.len() as u64;
+        let entry_size = payload(&entry).len() as u64;
         if !part.is_empty() && part_size + entry_size > size_max {
             into.push(next_part(&mut rest, std::mem::take(&mut part)));
             part_size = 0;

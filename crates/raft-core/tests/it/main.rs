@@ -1,0 +1,9 @@
+//! Members of a cluster in one thread: elections, replication, reads, changes of configuration, garbage.
+
+mod cluster;
+mod conf_change;
+mod garbage;
+mod reads;
+mod replication;
+mod single;
+mod snapshot;
