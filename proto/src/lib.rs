@@ -22,6 +22,10 @@
 #![cfg_attr(not(any(feature = "client", feature = "server")), no_std)]
 #![expect(missing_docs, reason = "generated from the .proto files, which are the documentation")]
 #![expect(clippy::all, reason = "generated code")]
+#![cfg_attr(
+    any(feature = "client", feature = "server"),
+    expect(unused_qualifications, reason = "generated code")
+)]
 
 extern crate alloc;
 

@@ -1,2 +1,119 @@
-//! To be written.
-fn main() {}
+//! The binary `etched`: reads flags, starts the member and its fronts, waits for a signal, drains.
+
+use std::ffi::c_int;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use etched::api::Api;
+use etched::flags::{self, Options, SERVER_VERSION};
+use etched::front::{Fronts, Listeners};
+use etched::member::{self, RunningMember};
+use etched::metrics::{Metrics, raise_open_file_limit};
+use etched::{log, logging};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often the end of the member's threads is looked for.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why the process ends.
+enum End {
+    Signal(c_int),
+    Member,
+}
+
+fn main() -> ExitCode {
+    let loaded = match flags::load_process() {
+        Ok(loaded) => loaded,
+        Err(stop) => return ExitCode::from(stop.report()),
+    };
+    if let Err(error) = logging::init(&loaded.options.log) {
+        log!(Fatal, "cannot open the log outputs", "error" => error.to_string());
+        logging::flush();
+        return ExitCode::FAILURE;
+    }
+    loaded.notices.iter().for_each(flags::Notice::emit);
+    let result = run(&loaded.options);
+    match result {
+        Ok(End::Signal(signal)) => end_by(signal),
+        Ok(End::Member) => ExitCode::SUCCESS,
+        Err(error) => {
+            log!(Fatal, "the server cannot go on", "error" => format!("{error:#}"));
+            logging::flush();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<End> {
+    raise_open_file_limit();
+    log!(
+        Info, "starting etched",
+        "etched-version" => env!("CARGO_PKG_VERSION"),
+        "etcd-version" => SERVER_VERSION,
+        "name" => options.member.name.clone(),
+        "data-dir" => options.member.data_dir.display().to_string(),
+    );
+    let mut listeners = Listeners::default();
+    listeners.bind_peers(&options.member.listen_peer_urls, options.listen.reuse_port)?;
+    listeners.bind_clients(&options.listen)?;
+    let metrics = Arc::new(Metrics::new(options.http.extensive_metrics));
+    let member = member::start(options, Arc::clone(&metrics))?;
+    if !member.wait_until_ready() {
+        member.join().context("the member ended before it was ready")?;
+        anyhow::bail!("the member ended before it was ready");
+    }
+    let api: Arc<dyn Api> = Arc::<member::MemberHandle>::clone(&member.handle);
+    let addresses = listeners.client_addresses();
+    let fronts = Fronts::start(listeners, api, options, metrics)?;
+    log!(Info, "ready to serve client requests");
+    if let Some(address) = addresses.first() {
+        log!(
+            Info, "try it: etchedctl put greeting hello",
+            "endpoint" => address.to_string()
+        );
+    }
+    let end = wait_for_end(&member)?;
+    if let End::Signal(signal) = end {
+        let name = if signal == SIGTERM { "terminated" } else { "interrupt" };
+        log!(Info, "received signal; shutting down", "signal" => name);
+    }
+    fronts.stop();
+    member.handle.stop();
+    member.join()?;
+    log!(Info, "closed etcd server", "name" => options.member.name.clone());
+    logging::flush();
+    Ok(end)
+}
+
+/// Waits for a signal, or for the member to end by itself.
+fn wait_for_end(member: &RunningMember) -> anyhow::Result<End> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut look = tokio::time::interval(WATCH_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(End::Signal(SIGTERM)),
+                _ = interrupt.recv() => return Ok(End::Signal(SIGINT)),
+                _ = look.tick() => if member.has_ended() { return Ok(End::Member) },
+            }
+        }
+    })
+}
+
+/// Ends the process by the signal that it was told to end with, so that whoever waits for it sees that.
+/// The first process of a container cannot be ended so; it exits with success.
+fn end_by(signal: c_int) -> ExitCode {
+    if std::process::id() != 1 {
+        // It returns only if the signal cannot be raised; then a plain exit is as good.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    ExitCode::SUCCESS
+}

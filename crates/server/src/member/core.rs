@@ -78,7 +78,7 @@ impl Core {
         let mut incoming = Vec::new();
         let mut control = Vec::new();
         let mut next_tick = self.clock.elapsed() + self.tick;
-        let mut has_more = false;
+        let mut has_more = true;
         loop {
             let wants_incoming = !self.member.is_congested();
             if !has_more {
