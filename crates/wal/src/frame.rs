@@ -331,7 +331,7 @@ mod tests {
                 let mut out = Vec::new();
                 Chain(crc).push_fill(&mut out, offset);
                 assert_eq!(out.len(), fill_bytes(offset));
-                assert!((offset as usize + out.len()).is_multiple_of(SECTOR_BYTES));
+                assert!((offset + out.len() as u64).is_multiple_of(SECTOR_BYTES as u64));
                 if !out.is_empty() {
                     let Step::Record(record, size) = read(&out, 0) else { panic!("a record at {offset}") };
                     assert_eq!((record.kind, record.crc, size), (Kind::Fill, crc, out.len()));

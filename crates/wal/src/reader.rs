@@ -131,6 +131,9 @@ struct Reader {
     unseen_term: u64,
     crc_record: usize,
     sealed: bool,
+    /// Whether a crc record behind the head was read, and no fill since: this crate wrote what follows, and a fill is
+    /// to come. Without one it was etcd, or a batch is to begin.
+    batch_is_open: bool,
 }
 
 impl Reader {
@@ -148,6 +151,7 @@ impl Reader {
             unseen_term: 0,
             crc_record: 0,
             sealed: false,
+            batch_is_open: false,
         }
     }
 
@@ -174,7 +178,8 @@ impl Reader {
             return Err(damaged(segment, stopped, Damage::Short { len, least }));
         }
         let clean = why.is_none() && damage::is_zero(&bytes[stopped..]);
-        if clean && !self.batch_is_open(stopped) {
+        let complete = !self.batch_is_open || self.sealed || stopped.is_multiple_of(SECTOR_BYTES);
+        if clean && complete {
             return Ok((stopped, None));
         }
         let why = why.unwrap_or(if clean { Damage::Incomplete } else { Damage::Frame });
@@ -182,8 +187,7 @@ impl Reader {
         if let Some(at) = damage::later_batch(bytes, stopped, chain) {
             return Err(damaged(segment, stopped, Damage::Synced { at: at as u64 }));
         }
-        // Only the head has a crc record: the rest is etcd's, if there is any.
-        let growth = if self.crc_record == 0 { Growth::Possible } else { Growth::Synced };
+        let growth = if self.batch_is_open { Growth::Synced } else { Growth::Possible };
         if !damage::could_be_torn(bytes, stopped, growth) {
             return Err(damaged(segment, stopped, why));
         }
@@ -195,12 +199,6 @@ impl Reader {
             why,
         };
         Ok((stopped, Some(torn)))
-    }
-
-    /// Says whether a batch of this crate's ends at `offset` without the fill that ends each of them. (Where the last
-    /// crc record is that of the head, etcd may have written the rest, and it writes no fills.)
-    fn batch_is_open(&self, offset: usize) -> bool {
-        self.crc_record > 0 && !self.sealed && !offset.is_multiple_of(SECTOR_BYTES)
     }
 
     /// Reads records until something else comes. Returns where that is, and what is wrong there if it is not the
@@ -251,8 +249,9 @@ impl Reader {
                     return Err(Damage::EntryTermUnseen { index: self.unseen_index });
                 }
                 self.crc_record = offset;
+                self.batch_is_open = offset > 0;
             }
-            Kind::Fill => {}
+            Kind::Fill => self.batch_is_open = false,
             Kind::Metadata => match &self.metadata {
                 None => self.metadata = Some(Bytes::copy_from_slice(record.data)),
                 Some(metadata) if metadata == record.data => {}

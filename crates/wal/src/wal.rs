@@ -288,14 +288,17 @@ impl Wal {
         })
     }
 
-    /// Syncs what was appended, seals it, and gives the directory free.
+    /// Syncs what was appended, seals it, and gives the directory free. The seal is an empty batch, so that what
+    /// etcd may append is not taken for the next.
     ///
     /// # Errors
     /// As [`Wal::sync`].
     pub fn close(mut self) -> Result<(), WalError> {
         self.sync()?;
-        self.seal()?;
-        self.guard(|wal| Ok(wal.file.sync_data()?))
+        self.guard(|wal| {
+            wal.synced.chain.push_crc(&mut wal.buffer);
+            wal.write_batch()
+        })
     }
 
     /// Lets segments go that hold nothing above `index`; the one that holds it stays. One of them is kept to be used

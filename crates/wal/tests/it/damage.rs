@@ -187,6 +187,6 @@ fn a_zeroed_length_far_back_is_not_the_end() {
     bytes[512..1536].fill(0);
     image.disk.put_contents(path, &bytes);
     let options = image.script.options;
-    let opened = Wal::open(Arc::new(image.disk.clone()), dir(), &SnapshotRecord::default(), options);
+    let opened = Wal::open(Arc::new(image.disk), dir(), &SnapshotRecord::default(), options);
     assert!(matches!(opened, Err(WalError::Damaged { .. })));
 }

@@ -67,7 +67,7 @@ fn a_read_that_fails_is_an_error_and_changes_nothing() {
     let script = crash_script();
     let disk = SimDisk::new(1);
     let outcome = script.run(&disk);
-    let from = outcome.acknowledged.snapshot.clone();
+    let from = outcome.acknowledged.snapshot;
     let mut failures = 0;
     for number in 1.. {
         let image = disk.synced_image();

@@ -117,12 +117,13 @@ fn check_that_it_stays_failed(wal: &mut Wal, error: &WalError) {
 
 /// Bytes without zeros, so that no sector of a record is zero by itself.
 pub(crate) fn filled(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|position| (position as u64 * 31 + u64::from(seed)) as u8 | 1).collect()
+    (0..len).scan(seed, |byte, _| Some(std::mem::replace(byte, byte.wrapping_add(31)) | 1)).collect()
 }
 
 pub(crate) fn puts(term: u64, indices: std::ops::RangeInclusive<u64>, len: usize, commit: u64) -> Step {
-    let mut records: Vec<Record> =
-        indices.map(|index| Record::Entry(entry(term, index, filled(len, index as u8)))).collect();
+    let mut records: Vec<Record> = indices
+        .map(|index| Record::Entry(entry(term, index, filled(len, u8::try_from(index).unwrap()))))
+        .collect();
     records.push(Record::State(state(term, 7, commit)));
     Step::Batch(records)
 }
@@ -175,11 +176,7 @@ pub(crate) fn damage_scripts() -> Vec<Script> {
         script("a vote at the end, closed", 6144, and(small_batches(), &[state_only, Step::Close])),
         script("four segments", 2560, long_life()),
         script("four segments, closed", 2560, and(long_life(), &[Step::Close])),
-        script(
-            "a batch larger than a segment, closed",
-            2560,
-            and(small_batches(), &[big.clone(), Step::Close]),
-        ),
+        script("a batch larger than a segment, closed", 2560, and(small_batches(), &[big, Step::Close])),
         script("nothing but a head", 2048, vec![]),
         script("nothing but a head, closed", 2048, vec![Step::Close]),
     ]
