@@ -9,6 +9,7 @@ mod http2;
 mod process;
 mod procfs;
 mod random;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Checks the rules that a machine can check.
+    Tidy,
     /// Measures etched and the real etcd side by side.
     Bench(bench::Options),
     /// Compares etched with the real etcd, request by request.
@@ -34,6 +37,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Compat(options) => compat::run(&options),
         Command::Crash(options) => crash::run(&options),

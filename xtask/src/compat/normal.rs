@@ -125,7 +125,11 @@ fn flatten(answer: &mut Answer) {
         }
         Answer::HashKv(hash) => flatten_header(&mut hash.header),
         Answer::Defragment(defragment) => flatten_header(&mut defragment.header),
-        Answer::Alarm(alarm) => flatten_header(&mut alarm.header),
+        Answer::Alarm(alarm) => {
+            flatten_header(&mut alarm.header);
+            // etcd lists them in the order of a Go map.
+            alarm.alarms.sort_by_key(|alarm| (alarm.member_id, alarm.alarm));
+        }
         Answer::MemberList(list) => flatten_header(&mut list.header),
         Answer::LeaseKeepAlive(None) | Answer::Health(_) => {}
     }
@@ -149,6 +153,7 @@ fn flatten_status(status: &mut pb::StatusResponse) {
     for error in &mut status.errors {
         *error = error.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     }
+    status.errors.sort();
 }
 
 #[cfg(test)]
