@@ -201,6 +201,7 @@ pub(crate) fn decode_checked(mut bytes: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{self, Chain, Kind, Record, Step};
     use proptest::prelude::*;
 
     fn encode_entry(entry: &Entry) -> Vec<u8> {
@@ -237,6 +238,49 @@ mod tests {
         assert_eq!((decode_entry(state.as_slice()), decode_snapshot(state.as_slice())), (None, None));
         let snapshot = encode_snapshot_head(&SnapshotRecord { index: 9, term: 2, conf_state: None });
         assert_eq!(decode_entry(snapshot.as_slice()), None);
+    }
+
+    /// Encodes a record again as this crate would write it.
+    fn push_again(chain: &mut Chain, out: &mut Vec<u8>, record: &Record<'_>) {
+        match record.kind {
+            Kind::Crc => {
+                // A segment goes on where the one before ended.
+                *chain = Chain(record.crc);
+                chain.push_crc(out);
+            }
+            Kind::Metadata => chain.push(out, Kind::Metadata, record.data, &[]),
+            Kind::Entry => {
+                let entry = decode_entry(record.data).unwrap();
+                chain.push(out, Kind::Entry, encode_entry_head(&entry).as_slice(), &entry.data);
+            }
+            Kind::State => {
+                let state = decode_state(record.data).unwrap();
+                chain.push(out, Kind::State, encode_state(&state).as_slice(), &[]);
+            }
+            Kind::Snapshot => {
+                let snapshot = decode_snapshot(record.data).unwrap();
+                let body = snapshot.conf_state.as_deref().unwrap_or_default();
+                chain.push(out, Kind::Snapshot, encode_snapshot_head(&snapshot).as_slice(), body);
+            }
+            Kind::Fill => panic!("etcd writes no fills"),
+        }
+    }
+
+    #[test]
+    fn etcds_records_are_written_to_the_byte() {
+        let segments = [
+            &include_bytes!("../tests/golden/library/0000000000000000-0000000000000000.wal")[..],
+            &include_bytes!("../tests/golden/library/0000000000000001-0000000000000008.wal")[..],
+            &include_bytes!("../tests/golden/server/0000000000000000-0000000000000000.wal")[..],
+        ];
+        for segment in segments {
+            let (mut chain, mut again) = (Chain(0), Vec::new());
+            while let Step::Record(record, _) = frame::read(segment, again.len()) {
+                push_again(&mut chain, &mut again, &record);
+                assert_eq!(again, segment[..again.len()]);
+            }
+            assert!(again.len() > 1000 && segment[again.len()..].iter().all(|byte| *byte == 0));
+        }
     }
 
     #[test]
