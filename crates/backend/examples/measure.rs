@@ -8,7 +8,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use etched_backend::{Backend, Batch, Durability, Integrity, ReadView, RedbBackend, RedbOptions, ScrubCursor, Table};
+use etched_backend::{
+    Backend, Batch, Durability, Integrity, ReadView, RedbBackend, RedbOptions, ScrubCursor, Table,
+};
 use etched_disk::RealDisk;
 
 const VALUE_BYTES: usize = 1024;
@@ -50,16 +52,20 @@ fn puts(dir: &Path) -> Result<(), Box<dyn Error>> {
     for durability in [Durability::Buffered, Durability::Synced] {
         for size in [1, 100, 1000, 10_000] {
             let backend = fresh(dir)?;
-            let batches: u64 = if durability == Durability::Synced && size == 1 { 300 } else { 50_000 / size };
+            let batches: u64 =
+                if durability == Durability::Synced && size == 1 { 300 } else { 50_000 / size };
             let batches = batches.min(3000);
-            let prepared: Vec<Batch> = (0..batches).map(|number| batch(number * size, size, &value)).collect();
+            let prepared: Vec<Batch> =
+                (0..batches).map(|number| batch(number * size, size, &value)).collect();
             let start = Instant::now();
             for batch in &prepared {
                 backend.commit(batch, durability)?;
             }
             let micros = start.elapsed().as_secs_f64() * 1e6;
             let (puts, commits) = (micros / (batches * size) as f64, micros / batches as f64);
-            println!("put {VALUE_BYTES} B, batches of {size}, {durability:?}: {puts:.2} us a put, {commits:.0} us a commit");
+            println!(
+                "put {VALUE_BYTES} B, batches of {size}, {durability:?}: {puts:.2} us a put, {commits:.0} us a commit"
+            );
         }
     }
     Ok(())
@@ -71,12 +77,15 @@ fn growth(dir: &Path) -> Result<(), Box<dyn Error>> {
     for synced_every in [1, 10, 100, 1000] {
         let backend = fresh(dir)?;
         for round in 0..1000_u64 {
-            let durability = if round % synced_every == 0 { Durability::Synced } else { Durability::Buffered };
+            let durability =
+                if round % synced_every == 0 { Durability::Synced } else { Durability::Buffered };
             backend.commit(&batch(round % 20 * 1000, 1000, &value), durability)?;
         }
         let sizes = backend.sizes()?;
         let (total, in_use) = (sizes.total_bytes >> 20, sizes.in_use_bytes >> 20);
-        println!("1000 commits of 1 MiB over 20 MiB, each {synced_every}th synced: {total} MiB, {in_use} MiB in use");
+        println!(
+            "1000 commits of 1 MiB over 20 MiB, each {synced_every}th synced: {total} MiB, {in_use} MiB in use"
+        );
     }
     Ok(())
 }
@@ -88,10 +97,17 @@ fn opens(dir: &Path, records: u64) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     for from in (0..records).step_by(10_000) {
         let synced = from / 10_000 % 10 == 9;
-        backend.commit(&batch(from, 10_000, &value), if synced { Durability::Synced } else { Durability::Buffered })?;
+        backend.commit(
+            &batch(from, 10_000, &value),
+            if synced { Durability::Synced } else { Durability::Buffered },
+        )?;
     }
     backend.commit(&Batch::new(), Durability::Synced)?;
-    println!("filled with {records} records in {:.1} s: {:?}", start.elapsed().as_secs_f64(), backend.sizes()?);
+    println!(
+        "filled with {records} records in {:.1} s: {:?}",
+        start.elapsed().as_secs_f64(),
+        backend.sizes()?
+    );
     // An unclean stop: the file as it is while it is open.
     let copy = dir.join("unclean");
     std::fs::create_dir_all(&copy)?;

@@ -4,9 +4,19 @@
 //! in it; `docs/formats/backend.md` draws the records.
 //! redb itself does not verify pages when it reads them, so every record carries a checksum of ours.
 //!
-//! A buffered commit changes pages in redb's cache and frees none of those it replaces; they come back when a synced
-//! commit is down. How much the file grows by depends on how much is written between two synced commits, so have one
-//! every few seconds, or every few hundred MiB, whichever is first.
+//! How the file grows: redb writes changed pages to new places and gives the old ones free when no view and no
+//! commit on the disk needs them. Overwriting 20 MiB fifty times over took 34 MiB of file when every commit was
+//! synced and when hardly one was, and 68 MiB in between; records of 1 KiB written once take twice their size, since
+//! redb's leaves of 4 KiB hold two or three of them. So reckon with a file of two to three times what is in use, keep
+//! views short, and let a synced commit follow every few seconds: it is what a crash goes back to.
+//!
+//! [`Sizes::total_bytes`] is the length of the file, known from the calls that change it.
+//! [`Sizes::in_use_bytes`] is what keys and stored values take, without the slack of half-filled pages; it is counted
+//! as records come and go, and stored with each commit. Neither walks anything.
+//!
+//! Opening is quick after a crash too, a few milliseconds for a million records, since a synced commit saves what
+//! redb would otherwise have to find by walking the file. Verifying every page ([`Integrity::Everything`]) takes two
+//! to four seconds for each GiB, so it is for doubt, not for every start.
 
 use std::cell::OnceCell;
 use std::ops::{Bound, ControlFlow};

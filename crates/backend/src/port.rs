@@ -25,6 +25,7 @@ pub trait ReadView {
     /// # Errors
     ///
     /// A record is damaged, or the storage failed; records before it were visited.
+    #[expect(clippy::type_complexity, reason = "a closure over two slices says what it is")]
     fn scan(
         &self,
         table: Table,

@@ -307,10 +307,14 @@ impl RaftCore {
         let from = message.inner.from;
         let result = self.node.step(message.inner);
         self.settle();
-        result.map_err(|error| match error {
-            raft::Error::StepPeerNotFound => StepError::UnknownSender { from },
-            raft::Error::ProposalDropped => StepError::ProposalDropped,
-            error => StepError::Refused(error.to_string()),
+        result.map_err(|error| {
+            if error == raft::Error::StepPeerNotFound {
+                StepError::UnknownSender { from }
+            } else if error == raft::Error::ProposalDropped {
+                StepError::ProposalDropped
+            } else {
+                StepError::Refused(error.to_string())
+            }
         })
     }
 

@@ -196,31 +196,30 @@ fn database_error(path: &Path, error: DatabaseError) -> OpenError {
         }
         DatabaseError::Storage(error) => storage_error(path, error),
         DatabaseError::RepairAborted => OpenError::Damaged { path: path.to_owned(), why },
-        _ => OpenError::Storage(why),
+        DatabaseError::LockProtocolMismatch | DatabaseError::TransactionInProgress | _ => {
+            OpenError::Storage(why)
+        }
     }
 }
 
 fn table_error(path: &Path, error: TableError) -> OpenError {
     let why = error.to_string();
-    match error {
-        TableError::Storage(error) => storage_error(path, error),
-        _ => OpenError::Damaged { path: path.to_owned(), why },
+    // All else says that the table is not what its name promises.
+    if let TableError::Storage(error) = error {
+        storage_error(path, error)
+    } else {
+        OpenError::Damaged { path: path.to_owned(), why }
     }
 }
 
 fn storage_error(path: &Path, error: StorageError) -> OpenError {
     let why = error.to_string();
-    let path = path.to_owned();
-    match error {
-        StorageError::Corrupted(_) => OpenError::Damaged { path, why },
-        // redb says so of a head that makes no sense, and of pages beyond the end.
-        StorageError::Io(error)
-            if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-        {
-            OpenError::Damaged { path, why }
-        }
-        _ => OpenError::Storage(why),
-    }
+    // redb says so of a head that makes no sense, and of pages beyond the end.
+    let senseless =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+    let is_damage = matches!(&error, StorageError::Corrupted(_))
+        || matches!(&error, StorageError::Io(error) if senseless(error));
+    if is_damage { OpenError::Damaged { path: path.to_owned(), why } } else { OpenError::Storage(why) }
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -13,7 +13,7 @@ use super::*;
 const COMMITS: u8 = 14;
 
 fn durability(number: u8) -> Durability {
-    if number % 3 == 0 { Durability::Synced } else { Durability::Buffered }
+    if number.is_multiple_of(3) { Durability::Synced } else { Durability::Buffered }
 }
 
 /// Commit `number`: a mark of itself, a key of its own, a shared one, one that is deleted later, a large value.
@@ -23,7 +23,7 @@ fn batch(number: u8) -> Batch {
     batch.put(Table::Key, vec![number], vec![number; 40]);
     batch.put(Table::Lease, "shared", vec![number; usize::from(number)]);
     batch.delete(Table::Key, vec![number.wrapping_sub(4)]);
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         batch.put(Table::Auth, "large", vec![number; 20_000]);
     }
     batch
