@@ -167,9 +167,13 @@ impl Applier {
         self.count(&outcome, &changes);
         self.note_changes(changes);
         self.on_effects(&effects, now_ns);
+        // A compaction that is long finished has nothing left to wait for.
+        let is_compacting = self.machine.store().compaction_pending().is_some();
         match effects.wait_for_compaction {
-            Some(revision) => self.upkeep.hold_answer(revision, request_id, outcome),
-            None => self.outputs.push_back(ApplierOutput::Outcome { request_id, result: outcome }),
+            Some(revision) if is_compacting => self.upkeep.hold_answer(revision, request_id, outcome),
+            Some(_) | None => {
+                self.outputs.push_back(ApplierOutput::Outcome { request_id, result: outcome });
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use etched_raft_core::{
     ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message, RaftCore, ReadTicket,
-    Restored, Role, Status, StepError,
+    Restored, Role, Status,
 };
 
 /// What the shell must do for consensus, in this order.
@@ -120,11 +120,6 @@ impl Consensus {
     /// Everything up to `index` is applied.
     pub(crate) fn on_applied(&mut self, index: u64) {
         self.raft.on_applied(index);
-    }
-
-    /// A message of a peer arrived.
-    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
-        self.raft.step(message)
     }
 
     /// Takes over a change of membership that the state machine found valid; `None` for an invalid one.

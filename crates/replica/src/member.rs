@@ -335,6 +335,8 @@ impl Member {
     fn announce(&mut self, now_ns: u64) {
         if let Some(notice) = self.announcer.published(self.applier.machine()) {
             self.outputs.push_back(Output::Notice(notice));
+            // Clients that come now are told how large the backend is.
+            self.commit.wanted = true;
         }
         if self.leader() == 0 || !self.applier.is_caught_up() {
             return;

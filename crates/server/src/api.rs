@@ -25,15 +25,13 @@ pub trait Api: Send + Sync + 'static {
     /// Makes a front known; its [`Front::complete`] and [`Front::deliver`] are called from the member's thread.
     fn register(&self, front: Arc<dyn Front>) -> FrontId;
 
-    /// Hands over one request; never blocks.
-    /// Exactly one [`Completion`] with this token follows, also when the member is overloaded or stops.
-    fn submit(&self, front: FrontId, token: Token, request: Request);
+    /// Hands over what gathered in one turn of a front, in order; never blocks.
+    /// For each request exactly one [`Completion`] with its token follows, also when the member is overloaded or
+    /// stops.
+    fn submit(&self, front: FrontId, submissions: Vec<Submission>);
 
     /// A stream id that is not in use.
     fn new_stream(&self) -> StreamId;
-
-    /// Hands over one call of a watch stream; never blocks.
-    fn watch(&self, front: FrontId, call: WatchCall);
 
     /// Whether the member knows a leader at this moment (`hasleader` metadata, health checks).
     fn has_leader(&self) -> bool;
@@ -70,6 +68,20 @@ pub struct FrontId(pub usize);
 /// Names a request of a front until it is completed; drawn by the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
+
+/// One thing that a front hands over.
+#[derive(Clone, Debug)]
+pub enum Submission {
+    /// A request, which is answered.
+    Request {
+        /// The front's name for it.
+        token: Token,
+        /// What is asked.
+        request: Request,
+    },
+    /// A call of a watch stream, which is not.
+    Watch(WatchCall),
+}
 
 /// What came of a request, and what its response header says.
 #[derive(Clone, Debug)]

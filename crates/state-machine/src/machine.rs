@@ -26,7 +26,7 @@ const QUOTA_BYTES_DEFAULT: i64 = 2 << 30;
 pub struct Options {
     /// Memory for values of keys that are also stored, in bytes.
     pub value_cache_bytes: usize,
-    /// The size of the database, in bytes, at which writes are refused: 0 is 2 GiB, a negative number is no limit.
+    /// The bytes in use in the database at which writes are refused: 0 is 2 GiB, a negative number is no limit.
     pub quota_bytes: i64,
     /// The smallest time to live of a lease in seconds; a smaller one is raised to it when the grant is applied (all).
     pub lease_ttl_min: i64,
@@ -273,7 +273,7 @@ impl StateMachine {
         self.state.store.compaction_step(view, keys_max, &mut self.batch)
     }
 
-    /// Tells how large the store is, in bytes, after a commit.
+    /// Tells how large the store is, in bytes, after a commit: all of it, and what is in use.
     pub fn set_database_size(&mut self, total: u64, in_use: u64) {
         self.database = DatabaseSize { total_bytes: total, in_use_bytes: in_use };
     }
@@ -291,7 +291,8 @@ impl StateMachine {
         };
         // A negative quota is none.
         let Ok(quota) = u64::try_from(quota) else { return false };
-        cost > 0 && self.database.total_bytes.saturating_add(cost) >= quota
+        // What is in use counts: space that was freed is written to again without a defragmentation.
+        cost > 0 && self.database.in_use_bytes.saturating_add(cost) >= quota
     }
 
     /// The quota as it was set, in bytes: 0 is the default, a negative number is none.

@@ -102,9 +102,4 @@ impl Applier {
         }
         self.upkeep.pause_ns == 0
     }
-
-    /// When the next slice of a compaction is due, if one is under way.
-    pub(crate) fn compaction_due_ns(&self) -> Option<u64> {
-        self.machine.store().compaction_pending().map(|_| self.upkeep.due_ns)
-    }
 }

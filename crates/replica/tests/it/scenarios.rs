@@ -132,6 +132,8 @@ fn a_physical_compaction_is_answered_when_its_deletions_are_committed() {
     assert!(matches!(answer, Ok(Answer::Applied(Outcome::Compact { revision: 501 }))), "{answer:?}");
     assert!(harness.notices.contains(&Notice::CompactionFinished { revision: 400 }));
     assert_eq!(harness.refusal(compact(400, false)), Refusal::Compacted);
+    // It once waited for ever for a compaction that had long finished.
+    assert_eq!(harness.refusal(compact(399, true)), Refusal::Compacted);
     let mut old = all();
     old.query.revision = 399;
     assert_eq!(harness.refusal(Request::Range(old)), Refusal::Compacted);

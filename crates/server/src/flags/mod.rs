@@ -31,7 +31,8 @@ mod value;
 pub use gates::{GATES, Gate, Gates, Stage};
 pub use help::{SERVER_VERSION, version_text};
 pub use options::{
-    AutoCompaction, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions, Options, StoreOptions,
+    AutoCompaction, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions, Options,
+    StoreOptions,
 };
 pub use url::{Scheme, Url, joined, texts};
 

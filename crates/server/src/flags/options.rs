@@ -249,9 +249,7 @@ fn auto_compaction(typed: &Typed) -> Result<AutoCompaction, Problem> {
         "revision" => match number {
             Ok(0) => Ok(AutoCompaction::Off),
             Ok(revisions) if revisions > 0 => Ok(AutoCompaction::Revisions(revisions)),
-            Ok(_) | Err(_) => {
-                Err(wrong(&format!("strconv.ParseInt: parsing {retention:?}: invalid syntax")))
-            }
+            Ok(_) | Err(_) => Err(wrong(&format!("strconv.ParseInt: parsing {retention:?}: invalid syntax"))),
         },
         "" => Err(Problem::verify("undefined auto-compaction-mode")),
         other => Err(Problem::Verify(format!("unknown auto-compaction-mode {other:?}"))),

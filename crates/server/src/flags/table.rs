@@ -2,7 +2,6 @@
 //!
 //! The environment variable of `foo-bar` is `ETCD_FOO_BAR`.
 
-
 use super::gates::Gates;
 use super::url::Url;
 use super::value::{parse_bool, parse_duration, parse_signed, parse_unsigned};
@@ -347,7 +346,6 @@ pub const FLAGS: &[Flag] = &[
 
     flag(Unsafe, "unsafe-no-fsync", Bool, "false", later("writing without syncing", OFF), "Whether nothing is synced to disk: data will be lost."),
 
-    flag(Own, "value-cache-bytes", Unsigned, "268435456", Full, "Memory for values that are read from memory rather than from disk."),
+    flag(Own, "value-cache-bytes", Unsigned, "67108864", Full, "Memory for values that are read from memory rather than from disk."),
     flag(Own, "front-threads", Unsigned, "0", Full, "Threads that serve connections; 0 is one less than there are cores."),
 ];
-

@@ -44,7 +44,11 @@ fn the_table_is_consistent() {
         let injected = variable == "ETCD_PORT" || variable.starts_with("ETCD_SERVICE_");
         assert!(!injected && variable != "ETCD_VERSION", "{variable}");
         if let Support::Later { accepts, .. } = flag.support {
-            assert!(!accepts.is_empty() && accepts.contains(&flag.default), "{} refuses its default", flag.name);
+            assert!(
+                !accepts.is_empty() && accepts.contains(&flag.default),
+                "{} refuses its default",
+                flag.name
+            );
         }
     }
 }
@@ -99,19 +103,40 @@ fn flags_have_the_syntax_of_go() {
 fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
     for (text, error) in [
         ("--bogus", "flag provided but not defined: -bogus"),
-        ("--experimental-corrupt-check-time=1s", "flag provided but not defined: -experimental-corrupt-check-time"),
+        (
+            "--experimental-corrupt-check-time=1s",
+            "flag provided but not defined: -experimental-corrupt-check-time",
+        ),
         ("--snapshot-count=abc", "invalid value \"abc\" for flag -snapshot-count: parse error"),
-        ("--snapshot-count=99999999999999999999", "invalid value \"99999999999999999999\" for flag -snapshot-count: value out of range"),
+        (
+            "--snapshot-count=99999999999999999999",
+            "invalid value \"99999999999999999999\" for flag -snapshot-count: value out of range",
+        ),
         ("--pre-vote=x", "invalid boolean value \"x\" for -pre-vote: parse error"),
         ("--snapshot-count", "flag needs an argument: -snapshot-count"),
         ("--=x", "bad flag syntax: --=x"),
         ("---x", "bad flag syntax: ---x"),
-        ("--max-concurrent-streams=x", "invalid value \"x\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"x\": invalid syntax"),
-        ("--max-concurrent-streams=99999999999", "invalid value \"99999999999\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"99999999999\": value out of range"),
-        ("--listen-client-urls=foo", "invalid value \"foo\" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: foo"),
+        (
+            "--max-concurrent-streams=x",
+            "invalid value \"x\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"x\": invalid syntax",
+        ),
+        (
+            "--max-concurrent-streams=99999999999",
+            "invalid value \"99999999999\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"99999999999\": value out of range",
+        ),
+        (
+            "--listen-client-urls=foo",
+            "invalid value \"foo\" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: foo",
+        ),
         ("--warning-apply-duration=5", "invalid value \"5\" for flag -warning-apply-duration: parse error"),
-        ("--initial-cluster-state=bad", "invalid value \"bad\" for flag -initial-cluster-state: invalid value"),
-        ("--feature-gates=Foo=true", "invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo"),
+        (
+            "--initial-cluster-state=bad",
+            "invalid value \"bad\" for flag -initial-cluster-state: invalid value",
+        ),
+        (
+            "--feature-gates=Foo=true",
+            "invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo",
+        ),
         ("--cors a", "invalid value \"a\" for flag -cors: URL scheme must be http, https, unix, or unixs: a"),
     ] {
         assert_eq!(usage_error(text), error);
@@ -151,22 +176,58 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
     for (text, message, error) in [
         ("foo", verify, "\"foo\" is not a valid flag"),
         ("--listen-client-urls=http://foo:2379", verify, "expected IP in URL for binding (http://foo:2379)"),
-        ("--listen-client-urls=http://127.0.0.1:1111", "advertise client URLs are not set", "--advertise-client-urls is required when --listen-client-urls is set explicitly"),
-        ("--initial-advertise-peer-urls=http://:2380", verify, "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" (unexpected empty host (http://:2380))"),
-        ("--advertise-client-urls=http://:1", verify, "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" (unexpected empty host (http://:1))"),
+        (
+            "--listen-client-urls=http://127.0.0.1:1111",
+            "advertise client URLs are not set",
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            "--initial-advertise-peer-urls=http://:2380",
+            verify,
+            "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" (unexpected empty host (http://:2380))",
+        ),
+        (
+            "--advertise-client-urls=http://:1",
+            verify,
+            "--advertise-client-urls \"http://:1\" must be in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" (unexpected empty host (http://:1))",
+        ),
         ("--heartbeat-interval=0", verify, "--heartbeat-interval must be >0 (set to 0ms)"),
         ("--election-timeout=0", verify, "--election-timeout must be >0 (set to 0ms)"),
-        ("--heartbeat-interval=300", verify, "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]"),
-        ("--election-timeout=60000", verify, "--election-timeout[60000ms] is too long, and should be set less than 50000ms"),
+        (
+            "--heartbeat-interval=300",
+            verify,
+            "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",
+        ),
+        (
+            "--election-timeout=60000",
+            verify,
+            "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+        ),
         ("--auto-compaction-mode=foo", verify, "unknown auto-compaction-mode \"foo\""),
         ("--auto-compaction-mode=", verify, "undefined auto-compaction-mode"),
-        ("--auto-compaction-retention=xx", start, "error parsing CompactionRetention: time: invalid duration \"xx\""),
+        (
+            "--auto-compaction-retention=xx",
+            start,
+            "error parsing CompactionRetention: time: invalid duration \"xx\"",
+        ),
         ("--log-format=x", verify, "unknown log format: x, supported values json, console"),
         ("--log-outputs=default,stderr", verify, "multi logoutput for \"default\" is not supported yet"),
         ("--log-level=bad", verify, "unrecognized level: \"bad\""),
-        ("--feature-gates=LeaseCheckpointPersist=true", verify, "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint"),
-        ("--listen-metrics-urls=https://127.0.0.1:1", start, "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"),
-        ("--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1", start, "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme"),
+        (
+            "--feature-gates=LeaseCheckpointPersist=true",
+            verify,
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+        ),
+        (
+            "--listen-metrics-urls=https://127.0.0.1:1",
+            start,
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+        ),
+        (
+            "--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1",
+            start,
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
+        ),
     ] {
         let (got_message, got) = refusal(load_text(text));
         assert_eq!((got_message, got.as_str()), (message, error), "{text}");
@@ -189,7 +250,6 @@ fn the_initial_cluster_must_name_this_member_with_its_own_urls() {
     assert_eq!(
         check("--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"),
         "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url"
-            .replace("b=http://localhost:2380,default", "b=http://localhost:2380,default")
     );
     assert_eq!(options("--name=z").check_initial_cluster(), Ok(()), "the default follows the name");
 }
@@ -211,8 +271,14 @@ fn defaults_are_those_of_etcd() {
 #[test]
 fn auto_compaction_counts_hours_durations_or_revisions() {
     let mode = |text: &str| options(text).store.auto_compaction;
-    assert_eq!(mode("--auto-compaction-retention=2"), AutoCompaction::Periodic(std::time::Duration::from_secs(7200)));
-    assert_eq!(mode("--auto-compaction-retention=5m"), AutoCompaction::Periodic(std::time::Duration::from_secs(300)));
+    assert_eq!(
+        mode("--auto-compaction-retention=2"),
+        AutoCompaction::Periodic(std::time::Duration::from_secs(7200))
+    );
+    assert_eq!(
+        mode("--auto-compaction-retention=5m"),
+        AutoCompaction::Periodic(std::time::Duration::from_secs(300))
+    );
     assert_eq!(
         mode("--auto-compaction-mode=revision --auto-compaction-retention=1000"),
         AutoCompaction::Revisions(1000)
@@ -280,7 +346,8 @@ fn version_and_help_exit_with_zero() {
 fn a_wildcard_listener_is_advertised_by_a_real_address_or_not_at_all() {
     let loaded = load_text("--name=w --listen-peer-urls=http://0.0.0.0:2380").unwrap();
     let member = &loaded.options.member;
-    let detected = loaded.notices.iter().any(|notice| notice.message == "detected default host for advertise");
+    let detected =
+        loaded.notices.iter().any(|notice| notice.message == "detected default host for advertise");
     assert_eq!(detected, member.initial_advertise_peer_urls[0].host() != "localhost");
     assert_eq!(loaded.options.check_initial_cluster(), Ok(()));
 }

@@ -72,7 +72,12 @@ impl Typed {
     }
 
     /// Handles the flags that have no row in the table; false if it is not one of them.
-    fn take_meta(&mut self, name: &str, value: Option<&str>, notices: &mut Vec<Notice>) -> Result<bool, String> {
+    fn take_meta(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<bool, String> {
         if IGNORED.contains(&name) {
             let fields = vec![("flag-name", name.into())];
             notices.push(Notice::new(Level::Warn, "flag is no longer supported - ignoring", fields));

@@ -98,7 +98,8 @@ fn check_intervals(options: &Options) -> Result<(), Problem> {
 
 fn check_gates(options: &Options) -> Result<(), Problem> {
     if options.gates.is_on("LeaseCheckpointPersist") && !options.gates.is_on("LeaseCheckpoint") {
-        let text = "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint";
+        let text =
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint";
         return Err(Problem::verify(text));
     }
     Ok(())
@@ -187,8 +188,7 @@ fn check_initial_cluster(member: &MemberOptions) -> Result<(), String> {
     if own != advertised {
         let cluster: Vec<String> = own.iter().map(|url| format!("{name}={url}")).collect();
         let (cluster, advertised_text) = (cluster.join(","), joined(advertised));
-        let resolved =
-            format!("(resolved urls: {:?} != {:?})", joined(advertised), joined(own));
+        let resolved = format!("(resolved urls: {:?} != {:?})", joined(advertised), joined(own));
         let more_in_cluster = own.iter().any(|url| !advertised.contains(url));
         return Err(if more_in_cluster {
             format!(

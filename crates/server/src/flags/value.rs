@@ -44,7 +44,8 @@ pub(super) fn parse_unsigned(text: &str, max: u64) -> Result<u64, &'static str> 
         let digit = character.to_digit(radix).ok_or(SYNTAX)?;
         digit_before = true;
         digits_seen += 1;
-        number = number.and_then(|number| number.checked_mul(u64::from(radix))?.checked_add(u64::from(digit)));
+        number =
+            number.and_then(|number| number.checked_mul(u64::from(radix))?.checked_add(u64::from(digit)));
     }
     if digits_seen == 0 || !digit_before {
         return Err(SYNTAX);

@@ -114,8 +114,6 @@ impl Service<Request<Incoming>> for Answerer {
         let (role, site) = (self.role, Arc::clone(&self.responder.site));
         let (head, _body) = request.into_parts();
         Answering::Http(Box::pin(async move {
-            // A listener for gRPC alone has no pages.
-            let role = if role == Role::ClientGrpc { Role::ClientGrpc } else { role };
             site.answer(role, &head).await.map(|body| Body::new(Full::new(body)))
         }))
     }

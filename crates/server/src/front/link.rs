@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::calls::Call;
 use super::mailbox::Mailbox;
 use super::streams::Ending;
-use crate::api::{Answer, Api, ApiError, Completion, FrontId, Identity, Request, WatchCall};
+use crate::api::{Answer, Api, ApiError, Completion, FrontId, Identity, Request, Submission, WatchCall};
 use crate::metrics::Metrics;
 
 /// What a handler needs: the member, and what it records.
@@ -91,13 +91,13 @@ impl Link {
     pub(crate) fn start(&self, request: Request) -> Result<Call, ApiError> {
         let token = self.mailbox.calls().open().ok_or(ApiError::TooManyRequests)?;
         let call = Call::new(Arc::clone(&self.mailbox), token);
-        self.api().submit(self.front, token, request);
+        self.mailbox.send(Submission::Request { token, request });
         Ok(call)
     }
 
     /// Hands one call of a watch stream to the member.
     pub(crate) fn watch(&self, call: WatchCall) {
-        self.api().watch(self.front, call);
+        self.mailbox.send(Submission::Watch(call));
     }
 
     /// Whether this member does not vote, as of the last look.
@@ -115,6 +115,12 @@ impl Link {
         let state = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         (mixed ^ (mixed >> 27)) % bound.max(1)
+    }
+
+    /// Hands out what comes from the member, and hands over what gathered for it, for ever.
+    pub(super) async fn run(&self) {
+        let outgoing = self.mailbox.run_outgoing(|submissions| self.api().submit(self.front, submissions));
+        tokio::join!(self.mailbox.run(), outgoing);
     }
 
     pub(super) fn mailbox(&self) -> &Mailbox {

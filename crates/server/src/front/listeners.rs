@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::net::UnixListener;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketType};
 
@@ -13,25 +14,23 @@ use crate::http::Role;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// A URL cannot be listened on.
+/// A URL cannot be listened on; in the words of Go, since etcd logs them.
 #[derive(Debug, thiserror::Error)]
-#[error("listen tcp {address}: bind")]
+#[error("listen tcp {address}: bind: {reason}")]
 pub struct BindError {
     address: String,
-    #[source]
-    source: io::Error,
+    reason: String,
 }
 
 impl BindError {
-    /// The error in Go's words, as etcd logs it: `listen tcp 127.0.0.1:2380: bind: address already in use`.
-    pub fn in_words(&self) -> String {
-        let reason = match self.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::ADDRINUSE) => "address already in use".to_owned(),
-            Some(rustix::io::Errno::ACCESS) => "permission denied".to_owned(),
-            Some(rustix::io::Errno::ADDRNOTAVAIL) => "cannot assign requested address".to_owned(),
-            Some(_) | None => self.source.to_string(),
+    fn new(url: &Url, error: &io::Error) -> Self {
+        let reason = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::ADDRINUSE) => "address already in use".to_owned(),
+            Some(Errno::ACCESS) => "permission denied".to_owned(),
+            Some(Errno::ADDRNOTAVAIL) => "cannot assign requested address".to_owned(),
+            Some(_) | None => error.to_string(),
         };
-        format!("{self}: {reason}")
+        Self { address: url.address().to_owned(), reason }
     }
 }
 
@@ -109,7 +108,7 @@ impl Listeners {
     }
 
     fn bind(&mut self, url: &Url, role: Role, reuse_port: bool) -> Result<(), BindError> {
-        let failed = |source| BindError { address: url.address().to_owned(), source };
+        let failed = |error: io::Error| BindError::new(url, &error);
         match url.scheme() {
             Scheme::Unix | Scheme::Unixs => {
                 remove_stale(url.address());

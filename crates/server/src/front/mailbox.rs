@@ -2,6 +2,7 @@
 //!
 //! The member's thread stores whole batches and wakes the front's thread once.
 //! A task on that thread then hands out what came, so all further wake-ups stay within the thread.
+//! In the other direction, what the tasks of a front ask for gathers until all that are ready have run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::calls::CallTable;
 use super::streams::StreamSlot;
-use crate::api::{Completion, Delivery, Front};
+use crate::api::{Completion, Delivery, Front, Submission};
 
 /// The mailbox of one front.
 ///
@@ -22,6 +23,9 @@ use crate::api::{Completion, Delivery, Front};
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
     arrived: Notify,
+    /// What gathers until all tasks that are ready have run.
+    outgoing: Mutex<Vec<Submission>>,
+    gathered: Notify,
     calls: Mutex<CallTable>,
     streams: Mutex<BTreeMap<StreamId, Arc<StreamSlot>>>,
 }
@@ -65,6 +69,26 @@ impl Mailbox {
                 wakers.extend(flat.filter_map(|delivery| streams.get(&delivery.stream)?.push(delivery)));
             }
             wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Puts something into the next batch for the member.
+    pub(super) fn send(&self, submission: Submission) {
+        let mut outgoing = lock(&self.outgoing);
+        let was_empty = outgoing.is_empty();
+        outgoing.push(submission);
+        drop(outgoing);
+        if was_empty {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Hands over what gathered, for ever.
+    /// The task is woken by the first of a batch and runs after the tasks that were ready by then.
+    pub(super) async fn run_outgoing(&self, hand_over: impl Fn(Vec<Submission>)) {
+        loop {
+            self.gathered.notified().await;
+            hand_over(std::mem::take(&mut *lock(&self.outgoing)));
         }
     }
 

@@ -16,6 +16,8 @@
 mod calls;
 mod connection;
 mod counted;
+#[cfg(test)]
+pub(crate) mod fake;
 mod link;
 mod listeners;
 mod mailbox;

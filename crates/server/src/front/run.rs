@@ -1,8 +1,8 @@
 //! The threads: one acceptor, and the fronts that it deals connections to.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -102,7 +102,9 @@ impl Fronts {
                 stop: stopped.clone(),
             };
             desks.push(Desk { connections: sender, open });
-            threads.push(spawn(format!("front-{number}"), move |runtime| runtime.block_on(thread.run(connections)))?);
+            threads.push(spawn(format!("front-{number}"), move |runtime| {
+                runtime.block_on(thread.run(connections))
+            })?);
         }
         threads.push(spawn("acceptor".to_owned(), move |runtime| {
             runtime.block_on(accept_all(listeners, desks, stopped));
@@ -204,7 +206,7 @@ impl FrontThread {
     async fn run(self, mut connections: mpsc::Receiver<Accepted>) {
         let mut stop = self.stop.clone();
         let link = Arc::clone(&self.link);
-        let mailbox = tokio::spawn(async move { link.mailbox().run().await });
+        let mailbox = tokio::spawn(async move { link.run().await });
         let looking = tokio::spawn(look_at_leader(Arc::clone(&self.link), self.election_timeout));
         let mut serving = JoinSet::new();
         loop {

@@ -53,7 +53,9 @@ impl Future for Call {
     type Output = Response<Body>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
-        let Poll::Ready(Ok(mut response)) = self.answering.as_mut().poll(context) else { return Poll::Pending };
+        let Poll::Ready(Ok(mut response)) = self.answering.as_mut().poll(context) else {
+            return Poll::Pending;
+        };
         let Some(mut record) = self.record.take() else { return Poll::Ready(response) };
         // Only a response that is an error and nothing else has its status here.
         if let Some(status) = Status::from_header_map(response.headers()) {

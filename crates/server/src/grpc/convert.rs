@@ -6,8 +6,8 @@
 use etched_key_range::KeyRange;
 use etched_proto::wire::etcdserverpb as wire;
 use etched_state_machine::{
-    AlarmMember, Compare, CompareTarget, DeleteRange, DeleteRangeDone, Put, PutDone, Range, RangeOutput, RangeQuery,
-    Txn, TxnDone, TxnOp, TxnOpDone,
+    AlarmMember, Compare, CompareTarget, DeleteRange, DeleteRangeDone, Put, PutDone, Range, RangeOutput,
+    RangeQuery, Txn, TxnDone, TxnOp, TxnOpDone,
 };
 use etched_watch::{Create, Filters, Response};
 use wire::compare::TargetUnion;
@@ -108,7 +108,10 @@ fn compare(request: wire::Compare) -> Compare {
     Compare { range: KeyRange::from_wire(request.key, request.range_end), result: request.result, target }
 }
 
-pub(super) fn range_response(header: Option<wire::ResponseHeader>, output: RangeOutput) -> wire::RangeResponse {
+pub(super) fn range_response(
+    header: Option<wire::ResponseHeader>,
+    output: RangeOutput,
+) -> wire::RangeResponse {
     wire::RangeResponse { header, kvs: output.records, more: output.more, count: output.count }
 }
 

@@ -52,15 +52,24 @@ pub(super) fn header(link: &Link, own: i64, current: i64, raft_term: u64) -> Opt
 impl Kv for KvService {
     type RangeStreamStream = RangeStream;
 
-    async fn range(&self, request: Request<wire::RangeRequest>) -> Result<Response<wire::RangeResponse>, Status> {
+    async fn range(
+        &self,
+        request: Request<wire::RangeRequest>,
+    ) -> Result<Response<wire::RangeResponse>, Status> {
         let range = convert::range(request.into_inner());
+        if self.link.is_learner() && !range.serializable {
+            return Err(status::NOT_FOR_LEARNERS.into());
+        }
         let answered = ask(&self.link, api::Request::Range(range)).await?;
         let Answer::Range(output) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, output.revision, answered.revision, answered.raft_term);
         Ok(Response::new(convert::range_response(header, output)))
     }
 
-    async fn range_stream(&self, request: Request<wire::RangeRequest>) -> Result<Response<RangeStream>, Status> {
+    async fn range_stream(
+        &self,
+        request: Request<wire::RangeRequest>,
+    ) -> Result<Response<RangeStream>, Status> {
         let range = convert::range(request.into_inner());
         let stream = RangeStream::start(Arc::clone(&self.link), range, self.request_bytes_max)?;
         Ok(Response::new(stream))

@@ -8,9 +8,9 @@ use etched_state_machine::{AlarmRequest, Command, Outcome};
 use tonic::{Request, Response, Status};
 use wire::maintenance_server::Maintenance;
 
+use super::convert;
 use super::kv::{ask, header, propose};
 use super::status::{NO_LEADER, mismatched_answer, not_yet};
-use super::convert;
 use crate::api::{self, Answer, StatusReport};
 use crate::flags::SERVER_VERSION;
 use crate::front::Link;
@@ -29,7 +29,10 @@ pub(super) struct MaintenanceService {
 impl Maintenance for MaintenanceService {
     type SnapshotStream = tokio_stream::Empty<Result<wire::SnapshotResponse, Status>>;
 
-    async fn alarm(&self, request: Request<wire::AlarmRequest>) -> Result<Response<wire::AlarmResponse>, Status> {
+    async fn alarm(
+        &self,
+        request: Request<wire::AlarmRequest>,
+    ) -> Result<Response<wire::AlarmResponse>, Status> {
         let wire::AlarmRequest { action, member_id, alarm } = request.into_inner();
         let command = Command::Alarm(AlarmRequest { action, member_id, alarm });
         let (outcome, current, raft_term) = propose(&self.link, command).await?;
@@ -64,7 +67,10 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(wire::DefragmentResponse { header: None }))
     }
 
-    async fn hash(&self, _request: Request<wire::HashRequest>) -> Result<Response<wire::HashResponse>, Status> {
+    async fn hash(
+        &self,
+        _request: Request<wire::HashRequest>,
+    ) -> Result<Response<wire::HashResponse>, Status> {
         let started = Instant::now();
         let answered = ask(&self.link, api::Request::Hash).await?;
         let Answer::Hash(hash) = answered.answer else { return Err(mismatched_answer()) };

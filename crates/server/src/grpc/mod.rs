@@ -168,7 +168,9 @@ impl Services {
                 return self.reflect(request);
             }
             Found::NoService { service } => {
-                return Call::refused(Status::unimplemented(format!("unknown service {service}")).into_http());
+                return Call::refused(
+                    Status::unimplemented(format!("unknown service {service}")).into_http(),
+                );
             }
             Found::Malformed => {
                 let text = format!("malformed method name: {:?}", request.uri().path());

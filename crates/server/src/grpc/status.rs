@@ -45,9 +45,7 @@ fn of_refusal(refusal: Refusal) -> Known {
         Refusal::LeaseNotFound => known(Code::NotFound, "etcdserver: requested lease not found"),
         Refusal::LeaseExists => known(Code::FailedPrecondition, "etcdserver: lease already exists"),
         Refusal::LeaseTtlTooLarge => known(Code::OutOfRange, "etcdserver: too large lease TTL"),
-        Refusal::TooManyOps => {
-            known(Code::InvalidArgument, "etcdserver: too many operations in txn request")
-        }
+        Refusal::TooManyOps => known(Code::InvalidArgument, "etcdserver: too many operations in txn request"),
         Refusal::DuplicateKey => {
             known(Code::InvalidArgument, "etcdserver: duplicate key given in txn request")
         }
@@ -76,11 +74,13 @@ fn of_refusal(refusal: Refusal) -> Known {
         Refusal::TooManyLearners => {
             known(Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
         }
-        Refusal::MalformedMember => {
-            known(Code::InvalidArgument, "etcdserver: given member URLs are invalid")
-        }
+        Refusal::MalformedMember => known(Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
         Refusal::MalformedVersion => {
             known(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")
+        }
+        // etcd has a code for this text, and sends it as unknown all the same.
+        Refusal::NotEnoughStarted => {
+            known(Code::Unknown, "etcdserver: re-configuration failed due to not enough started members")
         }
         Refusal::AuthUnsupported => known(Code::Unimplemented, "etched: authentication is not there yet"),
         // A reason of a newer state machine, which this match is to be given as soon as it exists.

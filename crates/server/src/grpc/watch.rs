@@ -35,7 +35,10 @@ pub(super) struct WatchService {
 impl Watch for WatchService {
     type WatchStream = WatchStream;
 
-    async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Result<Response<WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<Streaming<wire::WatchRequest>>,
+    ) -> Result<Response<WatchStream>, Status> {
         let needs_leader = needs_leader(request.metadata().as_ref());
         let interval = u64::try_from(self.progress_interval.as_nanos()).unwrap_or(u64::MAX);
         // Streams that were opened together shall not all report at once.

@@ -49,12 +49,9 @@ impl Probe {
     fn checks(self) -> &'static [Check] {
         match self {
             Self::Live => &[Check::SerializableRead],
-            Self::Ready => &[
-                Check::DataCorruption,
-                Check::SerializableRead,
-                Check::LinearizableRead,
-                Check::NonLearner,
-            ],
+            Self::Ready => {
+                &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner]
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use etched_state_machine::AlarmKind;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE,
-    HOST, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
+    CONTENT_TYPE, HOST, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -67,7 +67,8 @@ impl Site {
     /// Answers one request.
     pub(crate) async fn answer(&self, role: Role, head: &Parts) -> Response<Bytes> {
         match role {
-            Role::Client | Role::ClientGrpc | Role::ClientHttp => {
+            Role::ClientGrpc => not_found(),
+            Role::Client | Role::ClientHttp => {
                 let Some(origin) = self.allowed_origin(head) else { return self.answer_client(head).await };
                 let mut response = if head.method == Method::OPTIONS {
                     Response::new(Bytes::new())
@@ -144,9 +145,9 @@ impl Site {
         if head.method != Method::GET {
             return method_not_allowed();
         }
-        let members = match self.link.ask(Request::Members { linearizable: false }).await {
-            Ok(Answered { answer: Answer::Members(members), .. }) => members,
-            Ok(_) | Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n"),
+        let answered = self.link.ask(Request::Members { linearizable: false }).await;
+        let Ok(Answered { answer: Answer::Members(members), .. }) = answered else {
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n");
         };
         let objects: Vec<String> = members.iter().map(member_json).collect();
         let mut response = typed(JSON, format!("[{}]\n", objects.join(",")));
@@ -175,7 +176,8 @@ impl Site {
         let authority = authority.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
         let authority = authority.unwrap_or_default();
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let host = if has_port { authority.rsplit_once(':').map_or(authority, |(host, _)| host) } else { authority };
+        let host =
+            if has_port { authority.rsplit_once(':').map_or(authority, |(host, _)| host) } else { authority };
         (!accepted.iter().any(|accepted| accepted == host)).then(|| host.to_owned())
     }
 }
@@ -183,8 +185,10 @@ impl Site {
 /// A member as etcd's JSON has it: the order of the fields is part of it.
 fn member_json(member: &MemberEntry) -> String {
     let json = |value: serde_json::Value| value.to_string();
-    let mut fields =
-        vec![format!("\"id\":{}", member.id), format!("\"peerURLs\":{}", json(member.peer_urls.clone().into()))];
+    let mut fields = vec![
+        format!("\"id\":{}", member.id),
+        format!("\"peerURLs\":{}", json(member.peer_urls.clone().into())),
+    ];
     if member.is_learner {
         fields.push("\"isLearner\":true".to_owned());
     }
@@ -201,7 +205,10 @@ fn allow_origin(response: &mut Response<Bytes>, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, authorization"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("accept, content-type, authorization"),
+    );
 }
 
 /// A whole response with a body of this type.

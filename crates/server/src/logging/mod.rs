@@ -56,8 +56,7 @@ impl Level {
 
     /// The level of that name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all =
-            [Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Dpanic, Self::Panic, Self::Fatal];
+        let all = [Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Dpanic, Self::Panic, Self::Fatal];
         all.into_iter().find(|level| level.name() == name)
     }
 }

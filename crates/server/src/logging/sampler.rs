@@ -38,5 +38,6 @@ impl Sampler {
 /// FNV-1a over the level and the message.
 fn hash(record: &Record<'_>) -> usize {
     let seed = 0x811c_9dc5_u32 ^ record.level as u32;
-    record.message.bytes().fold(seed, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) as usize
+    record.message.bytes().fold(seed, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+        as usize
 }

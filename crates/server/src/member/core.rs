@@ -11,14 +11,14 @@ use etched_backend::{Backend, RedbBackend};
 use etched_replica::{Answer, ApiError, Caller, Deliver, HashJob, Member, Notice, Output, Persist, Respond};
 use etched_wal::Wal;
 
-use crate::api::{Completion, Delivery, Front, Token};
+use crate::api::{Completion, Delivery, Front, Submission, Token};
 use crate::log;
 use crate::member::backend::{BackendThread, Committed};
+use crate::member::handle::Shown;
 use crate::member::inbox::{Control, Inbox, Incoming};
 use crate::member::spares::SpareThread;
-use crate::member::{convert, hashes};
+use crate::member::{convert, hashes, inbox};
 use crate::metrics::Metrics;
-use crate::member::handle::Shown;
 
 type View = <RedbBackend as Backend>::View;
 
@@ -128,12 +128,14 @@ impl Core {
     }
 
     fn on_incoming(&mut self, incoming: Incoming, now_ns: u64) {
-        match incoming {
-            Incoming::Submit { front, token, request } => {
-                let caller = Caller { front: front.0 as u64, token: token.0 };
-                self.member.submit(caller, request, now_ns);
+        let front = incoming.front.0 as u64;
+        for submission in incoming.submissions {
+            match submission {
+                Submission::Request { token, request } => {
+                    self.member.submit(Caller { front, token: token.0 }, request, now_ns);
+                }
+                Submission::Watch(call) => self.member.watch(front, call, now_ns),
             }
-            Incoming::Watch { front, call } => self.member.watch(front.0 as u64, call, now_ns),
         }
     }
 
@@ -151,8 +153,9 @@ impl Core {
     fn stop(&mut self) {
         self.stage = Stage::Flushing;
         for incoming in self.inbox.stop() {
-            if let Incoming::Submit { front, token, .. } = incoming {
-                self.respond_now(Caller { front: front.0 as u64, token: token.0 }, Err(ApiError::Stopped));
+            for token in inbox::requests_of(&incoming.submissions) {
+                let caller = Caller { front: incoming.front.0 as u64, token: token.0 };
+                self.respond_now(caller, Err(ApiError::Stopped));
             }
         }
         self.member.want_snapshot();

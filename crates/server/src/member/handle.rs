@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use etched_replica::ApiError;
 use etched_watch::StreamId;
 
-use crate::api::{Api, Completion, Front, FrontId, Identity, Request, StatusReport, Token, WatchCall};
-use crate::member::inbox::{Control, Inbox, Incoming, NotTaken};
+use crate::api::{Api, Completion, Front, FrontId, Identity, StatusReport, Submission, Token};
+use crate::member::inbox::{Control, Inbox, NotTaken};
 
 /// What the core thread shows to everybody without being asked.
 pub(crate) struct Shown {
@@ -45,11 +45,16 @@ impl MemberHandle {
         self.inbox.push_control(Control::Stop);
     }
 
-    fn refuse(&self, front: FrontId, token: Token, error: ApiError) {
+    fn refuse(&self, front: FrontId, tokens: &[Token], error: &ApiError) {
         let fronts = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(front) = fronts.get(front.0) {
-            let completion = Completion { token, revision: 0, raft_term: 0, result: Err(error) };
-            front.complete(vec![completion]);
+            let completion = |token: &Token| Completion {
+                token: *token,
+                revision: 0,
+                raft_term: 0,
+                result: Err(error.clone()),
+            };
+            front.complete(tokens.iter().map(completion).collect());
         }
     }
 }
@@ -66,21 +71,15 @@ impl Api for MemberHandle {
         FrontId(self.fronts_next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn submit(&self, front: FrontId, token: Token, request: Request) {
-        match self.inbox.push(Incoming::Submit { front, token, request }) {
-            Ok(()) => {}
-            Err(NotTaken::Full) => self.refuse(front, token, ApiError::TooManyRequests),
-            Err(NotTaken::Stopped) => self.refuse(front, token, ApiError::Stopped),
+    fn submit(&self, front: FrontId, submissions: Vec<Submission>) {
+        if let Some(NotTaken { tokens, is_stopped }) = self.inbox.push(front, submissions) {
+            let error = if is_stopped { ApiError::Stopped } else { ApiError::TooManyRequests };
+            self.refuse(front, &tokens, &error);
         }
     }
 
     fn new_stream(&self) -> StreamId {
         StreamId(self.streams_next.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn watch(&self, front: FrontId, call: WatchCall) {
-        // A stopped member has no streams: their fronts end with it.
-        let _ = self.inbox.push(Incoming::Watch { front, call });
     }
 
     fn has_leader(&self) -> bool {

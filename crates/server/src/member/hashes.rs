@@ -20,10 +20,7 @@ pub(crate) fn start(job: HashJob, backend: RedbBackend, inbox: Arc<Inbox>) -> st
     Ok(())
 }
 
-fn run(
-    job: HashJob,
-    view: Result<impl ReadView, BackendError>,
-) -> (Caller, Result<Answer, ApiError>) {
+fn run(job: HashJob, view: Result<impl ReadView, BackendError>) -> (Caller, Result<Answer, ApiError>) {
     match job {
         HashJob::Whole(caller) => (caller, answer(view.and_then(|view| whole(&view)).map(Answer::Hash))),
         HashJob::Keys(caller, plan) => {
@@ -50,8 +47,8 @@ fn whole(view: &dyn ReadView) -> Result<u32, BackendError> {
     for table in tables {
         hash = crc32c::crc32c_append(hash, table.name().as_bytes());
         view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
-            let is_own = table == Table::Meta
-                && matches!(key, b"term" | b"consistent_index" | b"storageVersion");
+            let is_own =
+                table == Table::Meta && matches!(key, b"term" | b"consistent_index" | b"storageVersion");
             if !is_own {
                 hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
             }

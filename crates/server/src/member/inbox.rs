@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etched_replica::{Answer, ApiError, Caller};
 
-use crate::api::{Front, FrontId, Request, Token, WatchCall};
+use crate::api::{Front, FrontId, Submission, Token};
 use crate::member::backend::Committed;
 
 /// Requests that may wait for the core thread; above, they are refused as too many.
@@ -15,9 +15,9 @@ pub(crate) const REQUESTS_MAX: usize = 65_536;
 
 /// From fronts: held back while the backend cannot keep up.
 #[derive(Debug)]
-pub(crate) enum Incoming {
-    Submit { front: FrontId, token: Token, request: Request },
-    Watch { front: FrontId, call: WatchCall },
+pub(crate) struct Incoming {
+    pub(crate) front: FrontId,
+    pub(crate) submissions: Vec<Submission>,
 }
 
 /// From the member's own threads and its owner: always taken.
@@ -48,15 +48,17 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 pub(crate) struct Queues {
     pub(crate) incoming: Vec<Incoming>,
+    /// Submissions in `incoming`.
+    waiting: usize,
     pub(crate) control: Vec<Control>,
     pub(crate) is_stopped: bool,
 }
 
-/// Why a request does not enter the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotTaken {
-    Full,
-    Stopped,
+/// The requests that do not enter the queue, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotTaken {
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) is_stopped: bool,
 }
 
 impl Inbox {
@@ -65,20 +67,23 @@ impl Inbox {
         self.thread.get_or_init(std::thread::current);
     }
 
-    pub(crate) fn push(&self, incoming: Incoming) -> Result<(), NotTaken> {
-        {
+    /// Takes a front's batch; calls of watch streams always enter, requests only while there is room.
+    pub(crate) fn push(&self, front: FrontId, mut submissions: Vec<Submission>) -> Option<NotTaken> {
+        let not_taken = {
             let mut queues = self.lock();
-            if queues.is_stopped {
-                return Err(NotTaken::Stopped);
-            }
-            let is_request = matches!(incoming, Incoming::Submit { .. });
-            if is_request && queues.incoming.len() >= REQUESTS_MAX {
-                return Err(NotTaken::Full);
-            }
-            queues.incoming.push(incoming);
-        }
+            let is_stopped = queues.is_stopped;
+            let is_full = queues.waiting + submissions.len() > REQUESTS_MAX;
+            let not_taken = (is_stopped || is_full).then(|| {
+                let tokens = requests_of(&submissions);
+                submissions.retain(|submission| !is_stopped && matches!(submission, Submission::Watch(_)));
+                NotTaken { tokens, is_stopped }
+            });
+            queues.waiting += submissions.len();
+            queues.incoming.push(Incoming { front, submissions });
+            not_taken
+        };
         self.wake();
-        Ok(())
+        not_taken
     }
 
     pub(crate) fn push_control(&self, control: Control) {
@@ -87,11 +92,17 @@ impl Inbox {
     }
 
     /// Takes all that waits; `incoming` only if the caller has room for it.
-    pub(crate) fn take(&self, incoming: &mut Vec<Incoming>, control: &mut Vec<Control>, wants_incoming: bool) {
+    pub(crate) fn take(
+        &self,
+        incoming: &mut Vec<Incoming>,
+        control: &mut Vec<Control>,
+        wants_incoming: bool,
+    ) {
         let mut queues = self.lock();
         std::mem::swap(&mut queues.control, control);
         if wants_incoming {
             std::mem::swap(&mut queues.incoming, incoming);
+            queues.waiting = 0;
         }
     }
 
@@ -127,4 +138,15 @@ impl Inbox {
         // A thread that panicked ends the process, so the lock is never poisoned for long.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tokens of the requests in a batch.
+pub(crate) fn requests_of(submissions: &[Submission]) -> Vec<Token> {
+    submissions
+        .iter()
+        .filter_map(|submission| match submission {
+            Submission::Request { token, .. } => Some(*token),
+            Submission::Watch(_) => None,
+        })
+        .collect()
 }

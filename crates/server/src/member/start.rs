@@ -10,7 +10,8 @@ use etched_backend::{Backend, BackendError};
 use etched_disk::{Disk, DiskLock, RealDisk};
 use etched_replica::raft::Config;
 use etched_replica::{
-    ApplierOptions, AutoCompaction, Limits, Member, MemberOptions, Presence, Start, StartError as ReplicaError,
+    ApplierOptions, AutoCompaction, Limits, Member, MemberOptions, Presence, Start,
+    StartError as ReplicaError,
 };
 use etched_state_machine::bootstrap_changes;
 
@@ -22,8 +23,8 @@ use crate::member::core::{Core, CoreError, Stage};
 use crate::member::handle::{MemberHandle, Shown};
 use crate::member::inbox::Inbox;
 use crate::member::spares::SpareThread;
-use crate::metrics::Metrics;
 use crate::member::storage::{self, Bootstrap, Storage, StorageError, StorageOptions};
+use crate::metrics::Metrics;
 
 /// Memory for the pages of the backend, in bytes.
 const BACKEND_CACHE_BYTES: usize = 64 << 20;
@@ -58,7 +59,9 @@ pub enum StartError {
         name: String,
     },
     /// More than one member, or an existing cluster to join.
-    #[error("clusters of several members are not supported yet: --initial-cluster must name this member alone")]
+    #[error(
+        "clusters of several members are not supported yet: --initial-cluster must name this member alone"
+    )]
     SeveralMembers,
     /// The log and the backend do not fit together.
     #[error("cannot restore the member: {0}")]

@@ -211,11 +211,8 @@ fn recover_log(
     if index > 0 && !has_backend {
         return Err(StorageError::BackendMissing { index, path: paths.db.clone() });
     }
-    let from = SnapshotRecord {
-        index,
-        term: snapshot.as_ref().map_or(0, |file| file.term),
-        conf_state: None,
-    };
+    let from =
+        SnapshotRecord { index, term: snapshot.as_ref().map_or(0, |file| file.term), conf_state: None };
     let (wal, recovered) = Wal::open(Arc::clone(disk), &paths.wal, &from, WalOptions::default())?;
     for name in &recovered.foreign {
         log!(Warn, "found a file that does not belong to the log", "name" => name.clone());

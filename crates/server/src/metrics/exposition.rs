@@ -71,9 +71,9 @@ impl Exposition {
     }
 
     fn family(&mut self, name: &'static str, kind: Type, help: &str) -> &mut String {
-        self.families.entry(name).or_insert_with(|| {
-            format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name())
-        })
+        self.families
+            .entry(name)
+            .or_insert_with(|| format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()))
     }
 }
 
@@ -114,29 +114,18 @@ fn push_escaped(text: &mut String, value: &str) {
     }
 }
 
-/// A number as Go writes it: with an exponent from 10^21 and, unlike Rust, from 10^6 for bounds and sums.
+/// A number as Go writes it: with an exponent below 10^-4 and from 10^6 on.
 pub(super) fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
+    const EXPONENTS_PLAIN: std::ops::Range<i32> = -4..6;
     let scientific = format!("{value:e}");
-    let exponent = scientific.split_once('e').and_then(|(mantissa, exponent)| {
-        let exponent: i32 = exponent.parse().ok()?;
-        Some((mantissa.to_owned(), exponent))
-    });
-    match exponent {
-        Some((mantissa, exponent)) if exponent < -4 || exponent >= digits_before_exponent(&mantissa) => {
+    let parts = scientific.split_once('e');
+    match parts.and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?))) {
+        Some((mantissa, exponent)) if !EXPONENTS_PLAIN.contains(&exponent) => {
             let sign = if exponent < 0 { '-' } else { '+' };
             format!("{mantissa}e{sign}{:02}", exponent.abs())
         }
         Some(_) | None => value.to_string(),
     }
-}
-
-/// Go's shortest form has an exponent from 21 digits on, unless the number has fewer digits than that needs zeros.
-fn digits_before_exponent(mantissa: &str) -> i32 {
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    i32::try_from(digits).unwrap_or(i32::MAX).clamp(6, 21)
 }
 
 #[cfg(test)]

@@ -75,13 +75,16 @@ impl Metrics {
     }
 
     fn render_clients_and_checks(&self, exposition: &mut Exposition) {
-        for ((version, kind), count) in self.client_versions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for ((version, kind), count) in
+            self.client_versions.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
             let kind = match kind {
                 CallKind::Stream => "stream",
                 CallKind::Unary => "unary",
             };
             let labels = [("client_api_version", version.as_str()), ("type", kind)];
-            let family = ("etcd_server_client_requests_total", Type::Counter, "Calls by version of the client.");
+            let family =
+                ("etcd_server_client_requests_total", Type::Counter, "Calls by version of the client.");
             exposition.sample(family, &labels, count.get());
         }
         for ((probe, name), check) in self.checks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -103,7 +106,8 @@ impl Metrics {
 
 /// Information that stands in labels, with the value 1.
 fn render_names(exposition: &mut Exposition, subject: &Subject<'_>) {
-    let mut one = |name, help, labels: &[(&str, &str)]| exposition.sample((name, Type::Gauge, help), labels, 1);
+    let mut one =
+        |name, help, labels: &[(&str, &str)]| exposition.sample((name, Type::Gauge, help), labels, 1);
     one("etcd_server_version", "The version of the server.", &[("server_version", SERVER_VERSION)]);
     let runtime = concat!("etched ", env!("CARGO_PKG_VERSION"));
     one("etcd_server_go_version", "What the server is made with.", &[("server_go_version", runtime)]);

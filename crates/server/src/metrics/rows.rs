@@ -32,7 +32,11 @@ const fn gauge(name: &'static str, help: &'static str, value: Value) -> Row {
     Row { name, kind: Type::Gauge, help, value }
 }
 
-const fn histogram(name: &'static str, help: &'static str, of: fn(&Metrics) -> Option<&Histogram>) -> HistogramRow {
+const fn histogram(
+    name: &'static str,
+    help: &'static str,
+    of: fn(&Metrics) -> Option<&Histogram>,
+) -> HistogramRow {
     HistogramRow { name, help, histogram: of, empty: (0.001, 14) }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::histogram::Histogram;
 use super::CallKind;
+use super::histogram::Histogram;
 
 /// How messages flow in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

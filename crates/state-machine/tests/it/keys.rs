@@ -271,10 +271,10 @@ fn above_the_quota_a_write_stands_but_its_caller_learns_that_there_is_no_room() 
     );
     assert_eq!(Command::Txn(nested).quota_cost(), 258 + 259);
 
-    member.machine.set_database_size(1000 - cost - 1, 0);
+    member.machine.set_database_size(1000 - cost - 1, 1000 - cost - 1);
     assert!(!member.machine.quota_exceeded_by(cost));
     assert!(member.run(put("a", "1")).is_ok());
-    member.machine.set_database_size(1000 - cost, 0);
+    member.machine.set_database_size(1000 - cost, 1000 - cost);
     assert!(member.machine.quota_exceeded_by(cost));
     let applied = member.apply(put("a", "2"));
     assert_eq!(applied.outcome, Err(Refusal::NoSpace));
@@ -299,12 +299,12 @@ fn above_the_quota_a_write_stands_but_its_caller_learns_that_there_is_no_room() 
 #[test]
 fn the_quota_has_a_default_and_can_be_off() {
     let mut member = Member::new();
-    member.machine.set_database_size((2 << 30) - 300, 0);
+    member.machine.set_database_size((2 << 30) - 300, (2 << 30) - 300);
     assert!(member.machine.quota_exceeded_by(300));
     assert!(!member.machine.quota_exceeded_by(299));
     assert!(!member.machine.quota_exceeded_by(0));
     let mut member = Member::with_options(Options { quota_bytes: -1, ..options() });
-    member.machine.set_database_size(u64::MAX, 0);
+    member.machine.set_database_size(u64::MAX, u64::MAX);
     assert!(!member.machine.quota_exceeded_by(300));
 }
 
