@@ -74,7 +74,9 @@ fn of_refusal(refusal: Refusal) -> Known {
         Refusal::TooManyLearners => {
             known(Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
         }
-        Refusal::MalformedMember => known(Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
+        Refusal::MalformedMember | Refusal::MemberBadUrls => {
+            known(Code::InvalidArgument, "etcdserver: given member URLs are invalid")
+        }
         Refusal::MalformedVersion => {
             known(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")
         }

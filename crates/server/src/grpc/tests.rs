@@ -8,8 +8,8 @@ use bytes::Bytes;
 use etched_proto::etcdserverpb as pb;
 use etched_proto::mvccpb::{Event, KeyValue};
 use etched_state_machine::{
-    AlarmKind, AlarmMember, Command, CompareTarget, DeleteRangeDone, HashKv, Outcome, PutDone, RangeOutput,
-    Refusal, TxnDone, TxnOp, TxnOpDone,
+    AlarmKind, AlarmMember, Command, CompareTarget, DeleteRangeDone, HashKv, Outcome, PutDone, Range,
+    RangeOutput, Refusal, TxnDone, TxnOp, TxnOpDone,
 };
 use etched_watch::{Response, StreamId};
 use pb::auth_client::AuthClient;
