@@ -124,6 +124,8 @@ impl ModelWish {
 #[derive(Clone, Debug)]
 pub struct WatchCheck {
     wish: ModelWish,
+    /// The first revision to be told of.
+    start: i64,
     /// Where the replay stands: the place among all events of the next one to look at.
     place: usize,
     /// The last revision in a header, which promised all events up to it.
@@ -142,7 +144,7 @@ impl WatchCheck {
     pub fn new(model: &WatchModel, wish: ModelWish, created_at: i64) -> Self {
         let start = if wish.start_revision == 0 { created_at + 1 } else { wish.start_revision };
         let place = model.events.partition_point(|event| event.revision < start);
-        Self { wish, place, promised: 0, last_whole: None, fragments_of: None }
+        Self { wish, start, place, promised: 0, last_whole: None, fragments_of: None }
     }
 
     /// A response with events.
@@ -189,7 +191,8 @@ impl WatchCheck {
         self.promise(model, revision)
     }
 
-    /// The watcher was ended because history is gone.
+    /// The watcher was ended because history is gone. Whether it was behind only its hub knows; what can be told is
+    /// that a watcher which was promised as much as is gone did not need it.
     ///
     /// # Errors
     ///
@@ -198,11 +201,11 @@ impl WatchCheck {
         if compact_revision > model.compacted || compact_revision == 0 {
             return Err(format!("reliable: there was no compaction at {compact_revision}"));
         }
-        let started_below = self.wish.start_revision > 0 && self.wish.start_revision < compact_revision;
-        let missed = self.missed(model).is_some_and(|event| event.revision < compact_revision);
-        let promised = self.promised + 1 >= compact_revision;
-        if promised || !(missed || (started_below && self.last_whole.is_none())) {
-            return Err(format!("reliable: the watcher did not need what was gone at {compact_revision}"));
+        if self.promised + 1 >= compact_revision {
+            return Err(format!(
+                "reliable: nothing below {compact_revision} was needed, {} was reached",
+                self.promised
+            ));
         }
         Ok(())
     }
@@ -227,7 +230,9 @@ impl WatchCheck {
 
     /// The first event that the watcher has to be sent and was not.
     fn missed<'a>(&self, model: &'a WatchModel) -> Option<&'a ModelEvent> {
-        model.events[self.place..].iter().find(|event| self.wish.covers(event))
+        model.events[self.place..]
+            .iter()
+            .find(|event| event.revision >= self.start && self.wish.covers(event))
     }
 
     fn promise(&mut self, model: &WatchModel, revision: i64) -> Result<(), Violation> {
@@ -251,15 +256,9 @@ impl WatchCheck {
         if sent.revision <= self.promised {
             return Err(format!("bookmarkable: {sent:?} was sent after {} was promised", self.promised));
         }
-        if model.events[..self.place].iter().any(|old| (old.revision, &old.key) == (sent.revision, &sent.key)) {
-            return Err(format!("ordered, unique: {sent:?} was sent before, or is below the start"));
-        }
-        let Some(expected) = self.missed(model) else {
-            return Err(format!("{sent:?} never happened"));
+        let Some(expected) = self.missed(model).filter(|event| is_same_change(event, sent)) else {
+            return Err(self.name_disorder(model, sent));
         };
-        if (sent.revision, &sent.key) != (expected.revision, &expected.key) {
-            return Err(format!("reliable, resumable: {sent:?} was sent and {expected:?} was not"));
-        }
         if (&sent.value, sent.created) != (&expected.value, expected.created) {
             return Err(format!("created or modified: {sent:?} is not {expected:?}"));
         }
@@ -275,6 +274,22 @@ impl WatchCheck {
         self.place += skipped + 1;
         Ok(())
     }
+
+    /// What is wrong with an event that is not the next one.
+    fn name_disorder(&self, model: &WatchModel, sent: &ModelEvent) -> Violation {
+        let is_old = |event: &ModelEvent| is_same_change(event, sent);
+        if sent.revision < self.start || model.events[..self.place].iter().any(is_old) {
+            return format!("ordered, unique: {sent:?} was sent before, or is below the start");
+        }
+        match self.missed(model) {
+            Some(expected) => format!("reliable, resumable: {sent:?} was sent and {expected:?} was not"),
+            None => format!("{sent:?} never happened"),
+        }
+    }
+}
+
+fn is_same_change(one: &ModelEvent, other: &ModelEvent) -> bool {
+    (one.revision, &one.key) == (other.revision, &other.key)
 }
 
 #[cfg(test)]
