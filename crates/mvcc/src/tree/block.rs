@@ -6,14 +6,23 @@ use core::cmp::Ordering;
 /// Sorted keys: the common prefix first, then what each has behind it.
 ///
 /// ```text
-/// bytes:  prefix | suffix 0 | suffix 1 | ...
-/// ends:              ^          ^
+/// bytes:   prefix | suffix 0 | suffix 1 | ...
+/// places:      head, end ^  head, end ^
 /// ```
+///
+/// A search goes over the heads, which lie close together, and looks at suffixes only where heads are equal.
 #[derive(Debug, Default)]
 pub(crate) struct KeyBlock {
     prefix_len: usize,
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    places: Vec<Place>,
+}
+
+/// Where a suffix ends, and its first four bytes as a number: where it has fewer, zeros.
+#[derive(Copy, Clone, Debug)]
+struct Place {
+    head: u32,
+    end: u32,
 }
 
 /// A key in two parts, as a block stores it.
@@ -40,7 +49,7 @@ impl KeyParts<'_> {
 
 impl KeyBlock {
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
     /// Bytes of the prefix and all suffixes.
@@ -53,11 +62,11 @@ impl KeyBlock {
     }
 
     fn start(&self, at: usize) -> usize {
-        if at == 0 { self.prefix_len } else { self.ends[at - 1] as usize }
+        if at == 0 { self.prefix_len } else { self.places[at - 1].end as usize }
     }
 
     fn suffix(&self, at: usize) -> &[u8] {
-        &self.bytes[self.start(at)..self.ends[at] as usize]
+        &self.bytes[self.start(at)..self.places[at].end as usize]
     }
 
     /// Where `key` is, or where it would be.
@@ -72,7 +81,10 @@ impl KeyBlock {
             Ordering::Equal => {}
         }
         let suffix = &key[prefix.len()..];
-        let (mut low, mut high) = (0, self.len());
+        let head = head(suffix);
+        let low = self.places.partition_point(|place| place.head < head);
+        let equal = self.places[low..].partition_point(|place| place.head == head);
+        let (mut low, mut high) = (low, low + equal);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.suffix(middle).cmp(suffix) {
@@ -96,10 +108,11 @@ impl KeyBlock {
         self.bytes.resize(end + suffix.len(), 0);
         self.bytes.copy_within(start..end, start + suffix.len());
         self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
-        reserve(&mut self.ends, 1, 8);
-        self.ends.insert(at, offset(start));
-        for end in &mut self.ends[at..] {
-            *end = offset(*end as usize + suffix.len());
+        reserve(&mut self.places, 1, 8);
+        self.places.insert(at, Place { head: head(suffix), end: offset(start) });
+        let moved = offset(suffix.len());
+        for place in &mut self.places[at..] {
+            place.end += moved;
         }
     }
 
@@ -109,11 +122,12 @@ impl KeyBlock {
     }
 
     pub(crate) fn remove(&mut self, at: usize) {
-        let (start, end) = (self.start(at), self.ends[at] as usize);
+        let (start, end) = (self.start(at), self.places[at].end as usize);
         self.bytes.drain(start..end);
-        self.ends.remove(at);
-        for later in &mut self.ends[at..] {
-            *later = offset(*later as usize - (end - start));
+        self.places.remove(at);
+        let moved = offset(end - start);
+        for place in &mut self.places[at..] {
+            place.end -= moved;
         }
     }
 
@@ -124,8 +138,9 @@ impl KeyBlock {
         right.prefix_len = self.prefix_len;
         let start = self.start(at);
         right.bytes.extend_from_slice(&self.bytes[start..]);
-        let moved = start - self.prefix_len;
-        right.ends = self.ends.split_off(at).into_iter().map(|end| offset(end as usize - moved)).collect();
+        let moved = offset(start - self.prefix_len);
+        let places = self.places.split_off(at).into_iter();
+        right.places = places.map(|place| Place { end: place.end - moved, ..place }).collect();
         self.bytes.truncate(start);
         self.compress();
         right.compress();
@@ -152,29 +167,30 @@ impl KeyBlock {
             self.rebuild(self.prefix_len + more);
         }
         self.bytes.shrink_to_fit();
-        self.ends.shrink_to_fit();
+        self.places.shrink_to_fit();
     }
 
     /// Gives the block a shorter prefix, or a longer one that all keys have.
     fn rebuild(&mut self, prefix_len: usize) {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut key = Vec::new();
-        let mut ends = Vec::with_capacity(self.ends.len());
+        let mut places = Vec::with_capacity(self.places.len());
         for at in 0..self.len() {
             self.key(at).copy_into(&mut key);
             if at == 0 {
                 bytes.extend_from_slice(&key[..prefix_len]);
             }
             bytes.extend_from_slice(&key[prefix_len..]);
-            ends.push(offset(bytes.len()));
+            places.push(Place { head: head(&key[prefix_len..]), end: offset(bytes.len()) });
         }
-        *self = Self { prefix_len: if ends.is_empty() { 0 } else { prefix_len }, bytes, ends };
+        *self = Self { prefix_len: if places.is_empty() { 0 } else { prefix_len }, bytes, places };
     }
 
     /// Panics unless the keys rise.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert!(self.ends.last().map_or(self.prefix_len, |end| *end as usize) == self.bytes.len());
+        assert!(self.places.last().map_or(self.prefix_len, |last| last.end as usize) == self.bytes.len());
+        assert!((0..self.len()).all(|at| self.places[at].head == head(self.suffix(at))));
         for at in 1..self.len() {
             assert!(self.suffix(at - 1) < self.suffix(at), "keys rise");
         }
@@ -182,7 +198,7 @@ impl KeyBlock {
 
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+        self.bytes.capacity() + self.places.capacity() * size_of::<Place>()
     }
 }
 
@@ -196,6 +212,15 @@ pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize, step: usize) {
     if vec.capacity() - vec.len() < more {
         vec.reserve_exact(more.max(step).max(vec.len() / 8));
     }
+}
+
+fn head(suffix: &[u8]) -> u32 {
+    if let Some(head) = suffix.first_chunk() {
+        return u32::from_be_bytes(*head);
+    }
+    let mut head = [0; 4];
+    head[..suffix.len()].copy_from_slice(suffix);
+    u32::from_be_bytes(head)
 }
 
 fn offset(bytes: usize) -> u32 {

@@ -91,7 +91,10 @@ fn the_hash_at_a_negative_revision_is_that_of_nothing() {
     let mut world = World::new(MemoryBackend::new(), 0);
     world.put("a", "1");
     let nothing = world.hash(-5).unwrap();
-    assert_eq!((nothing.hash, nothing.compact_revision, nothing.hash_revision), (crc32c::crc32c(b"key"), -1, -5));
+    assert_eq!(
+        (nothing.hash, nothing.compact_revision, nothing.hash_revision),
+        (crc32c::crc32c(b"key"), -1, -5)
+    );
     assert_eq!(world.hash(4), Err(RangeError::FutureRevision));
     world.put("a", "2");
     world.compact(3);
