@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use etched_backend::Batch;
 use etched_key_range::KeyRange;
 use etched_lease::{GrantError, Leases, NotFound};
@@ -82,7 +83,8 @@ pub(crate) fn follow(changes: &[Change], leases: &mut Leases) {
             leases.detach(change.lease_before, &change.key);
         }
         if change.lease != 0 {
-            let attached = leases.attach(change.lease, change.key.clone());
+            // Copied, since the key of a change shares its buffer with the value.
+            let attached = leases.attach(change.lease, Bytes::copy_from_slice(&change.key));
             assert!(attached, "a put is admitted only if its lease exists");
         }
     }

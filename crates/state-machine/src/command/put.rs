@@ -56,8 +56,9 @@ impl Put {
         let previous =
             if self.prev_kv || self.ignore_value { txn.store().record(view, &self.key)? } else { None };
         let value = match &previous {
-            Some(record) if self.ignore_value => value_of(&self.key, record)?,
-            Some(_) | None => self.value,
+            _ if !self.ignore_value => self.value,
+            Some(record) => value_of(&self.key, record)?,
+            None => Bytes::new(),
         };
         let lease = if self.ignore_lease {
             txn.store().current(&self.key).map_or(0, |meta| meta.lease)

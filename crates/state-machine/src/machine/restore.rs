@@ -36,7 +36,7 @@ pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State,
     let mut leases = Leases::restore(view)?;
     let store = Store::restore(view, options, &mut |key, lease| {
         // A key may name a lease that is gone, in a store that etcd wrote: it then is attached to nothing.
-        leases.attach(lease, key.clone());
+        leases.attach(lease, Bytes::copy_from_slice(key));
     })?;
     Ok(State {
         store,

@@ -1,3 +1,5 @@
+//! Ids, JSON and changes of members, against what etcd writes and refuses.
+
 use alloc::string::ToString;
 use std::vec;
 

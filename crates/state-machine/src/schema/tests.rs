@@ -1,3 +1,5 @@
+//! Entries against those that etcd wrote, against the generated form, and against damage.
+
 use std::format;
 use std::string::String;
 use std::vec;

@@ -7,7 +7,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::DecodeError;
 
@@ -160,7 +160,9 @@ impl Backward {
         if self.start > 128 + len / 4 {
             return Bytes::copy_from_slice(&self.buffer[self.start..]);
         }
-        Bytes::from(self.buffer).slice(self.start..)
+        let mut message = Bytes::from(self.buffer);
+        message.advance(self.start);
+        message
     }
 
     fn len(&self) -> usize {

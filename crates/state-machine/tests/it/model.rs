@@ -92,7 +92,14 @@ impl Model {
                 });
                 Ok(Outcome::LeaseRevoke { revision: self.revision() })
             }
-            other => panic!("not modelled: {other:?}"),
+            Command::LeaseCheckpoint(_)
+            | Command::Alarm(_)
+            | Command::ClusterVersionSet { .. }
+            | Command::MemberAttributes { .. }
+            | Command::DowngradeSet { .. }
+            | Command::Range(_)
+            | Command::DowngradeVersionTest { .. }
+            | Command::Auth(_) => panic!("not modelled: {command:?}"),
         }
     }
 
@@ -153,10 +160,11 @@ impl Model {
                 let query = &range.query;
                 let keys = match query.revision {
                     revision if revision <= 0 => &write.keys,
-                    revision => &self.revisions[revision as usize - 1],
+                    revision => &self.revisions[usize::try_from(revision).unwrap() - 1],
                 };
                 let records: Vec<Bytes> = within(keys, &query.range).map(record).collect();
-                let limit = if query.limit > 0 { query.limit as usize } else { usize::MAX };
+                let limit =
+                    usize::try_from(query.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
                 let output = RangeOutput {
                     count: records.len() as i64,
                     more: records.len() > limit,
