@@ -310,6 +310,15 @@ fn sectors(mut bytes: &[u8], mut offset: u64) -> Vec<(u64, &[u8])> {
 }
 
 impl Dir {
+    /// The files that have, had or may again have a name here.
+    fn held(&self) -> impl Iterator<Item = FileId> {
+        let created = self.unsynced.iter().filter_map(|change| match change {
+            NameChange::Create(_, id) => Some(*id),
+            NameChange::Rename(..) | NameChange::Remove(_) => None,
+        });
+        self.names.values().chain(self.synced.values()).copied().chain(created)
+    }
+
     fn change(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.unsynced.push(change);
@@ -351,15 +360,14 @@ impl NameChange {
 }
 
 impl State {
-    /// The same disk in a new life. Files that no name holds are gone.
+    /// The same disk in a new life. Files that no name holds, or can hold after a crash, are gone.
     fn restarted(
         &self,
         dirs: BTreeMap<PathBuf, Dir>,
         mut files: BTreeMap<FileId, Inode>,
         random: Random,
     ) -> Self {
-        let held: BTreeSet<FileId> =
-            dirs.values().flat_map(|dir| dir.names.values().chain(dir.synced.values())).copied().collect();
+        let held: BTreeSet<FileId> = dirs.values().flat_map(Dir::held).collect();
         files.retain(|id, _| held.contains(id));
         Self {
             random,

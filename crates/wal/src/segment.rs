@@ -15,10 +15,12 @@ pub struct SegmentName {
 }
 
 impl SegmentName {
-    /// Reads a file name; `None` if it is not that of a segment.
+    /// Reads a file name; `None` if it is not that of a segment. The largest number is none, so that each segment
+    /// can have a next one.
     pub fn parse(name: &str) -> Option<Self> {
         let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
-        Some(Self { sequence: parse_hex(sequence)?, index: parse_hex(index)? })
+        let name = Self { sequence: parse_hex(sequence)?, index: parse_hex(index)? };
+        (name.sequence < u64::MAX && name.index < u64::MAX).then_some(name)
     }
 }
 
@@ -93,7 +95,7 @@ pub(crate) fn spare_name(number: u64) -> String {
 fn parse_spare_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".tmp")?;
     let sound = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if sound { digits.parse().ok() } else { None }
+    if sound { digits.parse::<u32>().ok().map(u64::from) } else { None }
 }
 
 #[cfg(test)]
@@ -102,14 +104,21 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written() {
-        let name = SegmentName { sequence: 0x1f, index: u64::MAX };
-        assert_eq!(name.to_string(), "000000000000001f-ffffffffffffffff.wal");
+        let name = SegmentName { sequence: 0x1f, index: u64::MAX - 1 };
+        assert_eq!(name.to_string(), "000000000000001f-fffffffffffffffe.wal");
         assert_eq!(SegmentName::parse(&name.to_string()), Some(name));
     }
 
     #[test]
     fn other_names_are_not_segments() {
-        for name in ["", "0.tmp", "1-2.wal", "000000000000001F-0000000000000000.wal", "x.wal.broken"] {
+        for name in [
+            "",
+            "0.tmp",
+            "1-2.wal",
+            "000000000000001F-0000000000000000.wal",
+            "x.wal.broken",
+            "ffffffffffffffff-0000000000000000.wal",
+        ] {
             assert_eq!(SegmentName::parse(name), None, "{name}");
         }
         assert_eq!(parse_spare_name("17.tmp"), Some(17));

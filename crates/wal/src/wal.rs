@@ -238,7 +238,12 @@ impl Wal {
     fn cut(&mut self) -> Result<(), WalError> {
         let mut chain = self.synced.chain;
         let head = encode_head(&mut chain, &self.metadata, HeadEnd::State(self.synced.state));
-        let next = self.segments.begin(&*self.disk, &head, self.synced.last_index + 1, self.options)?;
+        let next = self.segments.begin(
+            &*self.disk,
+            &head,
+            self.synced.last_index.saturating_add(1),
+            self.options,
+        )?;
         self.head_end = head.len() as u64;
         self.offset = self.head_end;
         self.filled = next.filled;

@@ -151,6 +151,18 @@ fn a_killed_process_loses_locks_but_no_bytes() {
 }
 
 #[test]
+fn a_file_that_lost_its_name_unsynced_can_come_back_after_a_kill() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new(DIR)).unwrap();
+    disk.create(&path("f")).unwrap().write_at(b"abc", 0).unwrap();
+    disk.remove(&path("f")).unwrap();
+    let killed = disk.killed_image();
+    assert!(killed.contents(&path("f")).is_none());
+    let back = (0..50).filter(|seed| killed.crash_image(*seed).contents(&path("f")).is_some()).count();
+    assert!(back > 0 && back < 50);
+}
+
+#[test]
 fn equal_seeds_give_equal_crashes() {
     let (disk, file) = disk_with_file("f", &[1; 100_000]);
     file.write_at(&[2; 90_000], 5_000).unwrap();
