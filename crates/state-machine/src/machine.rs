@@ -111,6 +111,10 @@ pub enum RestoreError {
     /// The store failed, or a record is damaged.
     #[error("the stored state could not be read")]
     Backend(#[from] BackendError),
+    /// Users and roles guard the stored state, and this version does not serve them: it would open everything to
+    /// everybody.
+    #[error("authentication is enabled in the stored state, and this version does not support it")]
+    AuthEnabled,
     /// The keys do not fit together.
     #[error("the stored keys could not be restored")]
     Store(#[from] etched_mvcc::RestoreError),

@@ -38,13 +38,15 @@ const DOWNGRADE_VERSION_TEST: u32 = 9900;
 const AUTH: [u32; 17] =
     [1000, 1011, 1012, 1013, 1100, 1101, 1102, 1103, 1104, 1105, 1106, 1107, 1200, 1201, 1202, 1203, 1204];
 
-/// The names of the records in table `meta` and `cluster`.
+/// The names of the records in the tables `meta` and `cluster`.
 pub(crate) const CONSISTENT_INDEX: &str = "consistent_index";
 pub(crate) const TERM: &str = "term";
 pub(crate) const CONF_STATE: &str = "confState";
 pub(crate) const STORAGE_VERSION: &str = "storageVersion";
 pub(crate) const CLUSTER_VERSION: &str = "clusterVersion";
 pub(crate) const DOWNGRADE: &str = "downgrade";
+/// Set to 1 in table `auth` while users must say who they are.
+pub(crate) const AUTH_ENABLED: &str = "authEnabled";
 /// The value of every record in table `members_removed`.
 pub(crate) const REMOVED: &str = "removed";
 

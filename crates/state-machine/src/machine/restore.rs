@@ -33,6 +33,10 @@ impl Meta {
 }
 
 pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State, RestoreError> {
+    let auth_enabled = record(view, Table::Auth, schema::AUTH_ENABLED, |value| Some(value == [1]))?;
+    if auth_enabled == Some(true) {
+        return Err(RestoreError::AuthEnabled);
+    }
     let mut leases = Leases::restore(view)?;
     let store = Store::restore(view, options, &mut |key, lease| {
         // A key may name a lease that is gone, in a store that etcd wrote: it then is attached to nothing.

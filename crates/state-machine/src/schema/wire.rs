@@ -67,6 +67,11 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Nearly all tags and lengths are one byte.
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok((*byte).into());
+        }
         let mut value = 0;
         for position in 0..10 {
             let (&byte, rest) = self.rest.split_first().ok_or(DecodeError::Malformed)?;

@@ -1,10 +1,10 @@
 //! Members, versions, and what consensus made of a change.
 
 use bytes::Bytes;
-use etched_backend::{Backend, ReadView, Table};
+use etched_backend::{Backend, Batch, Durability, MemoryBackend, ReadView, Table};
 use etched_state_machine::{
-    Applied, Command, ConfState, Downgrade, Member as Peer, MemberChange, Outcome, Refusal, Version,
-    bootstrap_changes,
+    Applied, Command, ConfState, Downgrade, Member as Peer, MemberChange, Outcome, Refusal, RestoreError,
+    StateMachine, Version, bootstrap_changes,
 };
 
 use crate::support::*;
@@ -134,4 +134,40 @@ fn operations_on_users_are_refused_but_keep_their_place_in_the_log() {
     let entry = Bytes::from_static(&[0xa2, 6, 2, 8, 42, 0xc2, 0x3e, 0]);
     assert_eq!(member.apply_entry(&entry).outcome, Err(Refusal::AuthUnsupported));
     assert_eq!(member.machine.applied().0, 1);
+}
+
+#[test]
+fn a_state_that_is_guarded_by_users_is_not_opened() {
+    let backend = MemoryBackend::new();
+    let mut batch = Batch::new();
+    batch.put(Table::Auth, "authEnabled", &[0][..]);
+    backend.commit(&batch, Durability::Synced).unwrap();
+    assert!(StateMachine::restore(&backend.view().unwrap(), options()).is_ok());
+    batch.put(Table::Auth, "authEnabled", &[1][..]);
+    backend.commit(&batch, Durability::Synced).unwrap();
+    let refused = StateMachine::restore(&backend.view().unwrap(), options()).err().unwrap();
+    assert!(matches!(refused, RestoreError::AuthEnabled));
+}
+
+#[test]
+fn a_damaged_record_is_an_error_at_restore() {
+    let damaged = [
+        (Table::Meta, "consistent_index", "short"),
+        (Table::Meta, "confState", "{"),
+        (Table::Meta, "storageVersion", "3"),
+        (Table::Cluster, "clusterVersion", "x"),
+        (Table::Cluster, "downgrade", "[1]"),
+        (Table::Members, "1", "{}"),
+        (Table::MembersRemoved, "x", "removed"),
+        (Table::Alarm, "x", ""),
+        (Table::Lease, "x", ""),
+        (Table::Key, "x", ""),
+    ];
+    for (table, key, value) in damaged {
+        let backend = MemoryBackend::new();
+        let mut batch = Batch::new();
+        batch.put(table, key, value);
+        backend.commit(&batch, Durability::Synced).unwrap();
+        assert!(StateMachine::restore(&backend.view().unwrap(), options()).is_err(), "{table:?} {key}");
+    }
 }

@@ -68,7 +68,7 @@ impl Member {
 
     /// All keys as `key=value@create/mod/version/lease`.
     pub(crate) fn dump(&self) -> Vec<String> {
-        self.range(RangeQuery::new(KeyRange::all())).records.iter().map(|record| show(record)).collect()
+        self.range(RangeQuery::new(KeyRange::all())).records.iter().map(show).collect()
     }
 }
 
