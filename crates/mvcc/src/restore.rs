@@ -284,7 +284,8 @@ fn head(rest: &[u8]) -> u64 {
     let mut head = [0; 8];
     let len = rest.len().min(HEAD_BYTES);
     head[..len].copy_from_slice(&rest[..len]);
-    head[HEAD_BYTES] = if rest.len() > HEAD_BYTES { 8 } else { (len & 0xff) as u8 };
+    let count = rest.len().min(HEAD_BYTES + 1);
+    head[HEAD_BYTES] = u8::try_from(count).expect("at most eight");
     u64::from_be_bytes(head)
 }
 

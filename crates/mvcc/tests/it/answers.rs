@@ -79,7 +79,7 @@ impl<B: Backend> World<B> {
         assert_eq!(size.framed_bytes, records.iter().map(|record| framed(record.len()) as u64).sum::<u64>());
 
         let mut gathered = Vec::new();
-        let mut rest = Some(keys.clone());
+        let mut rest = Some(keys);
         while let Some(part) = rest {
             let view = self.view();
             let chunk = self
@@ -155,7 +155,7 @@ impl<B: Backend> World<B> {
             let (main, sub) = event.revision;
             let again =
                 |other: &&Event| other.key == event.key && other.revision.0 == main && other.revision.1 > sub;
-            main > self.model.compact_revision() || !all.iter().any(|other| again(other))
+            main > self.model.compact_revision() || !all.iter().any(again)
         };
         let expected: Vec<&Event> =
             expected.into_iter().filter(|event| is_certain(event) && &event.key[..] < below).collect();
