@@ -2,6 +2,8 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod bench;
+mod ci;
+mod clients;
 mod compat;
 mod crash;
 mod histogram;
@@ -25,6 +27,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// All checks of a change, as CI runs them.
+    Ci,
+    /// Compiles each package alone, with default and without features.
+    Each,
     /// Checks the rules that a machine can check.
     Tidy,
     /// Measures etched and the real etcd side by side.
@@ -33,15 +39,26 @@ enum Command {
     Compat(compat::Options),
     /// Kills the server under load and checks what it kept.
     Crash(crash::Options),
+    /// Sessions of independent clients.
+    Clients(clients::Options),
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    if let Some(result) = clients::stand_in_for_protoc() {
+        return conclude(result);
+    }
+    conclude(match Arguments::parse().command {
+        Command::Ci => ci::run(),
+        Command::Each => ci::each(),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Compat(options) => compat::run(&options),
         Command::Crash(options) => crash::run(&options),
-    };
+        Command::Clients(options) => clients::run(&options),
+    })
+}
+
+fn conclude(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

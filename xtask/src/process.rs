@@ -203,3 +203,9 @@ fn spawn(program: &Program, directory: &Path, flags: &[String]) -> Result<Child>
 pub(crate) fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
+
+/// A directory in memory, where there is one: there a disk's moods play no part.
+pub(crate) fn shared_memory() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
+}

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::{Program, Server};
+use crate::process::{Program, Server, shared_memory};
 use crate::{procfs, workspace};
 use report::Report;
 use scenarios::{SCENARIOS, Scenario, Sizes};
@@ -26,7 +26,7 @@ use scenarios::{SCENARIOS, Scenario, Sizes};
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The directory for the servers' data: on tmpfs it shows processor time, on a disk also the disk's.
-    #[arg(long, default_value = "/dev/shm")]
+    #[arg(long, default_value_os_t = shared_memory())]
     dir: PathBuf,
     /// Only scenarios whose name begins with this; repeatable.
     #[arg(long)]

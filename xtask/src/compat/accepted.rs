@@ -94,7 +94,8 @@ mod tests {
         let put = pb::PutRequest { ignore_value: true, ..Default::default() };
         let delete = pb::DeleteRangeRequest { range_end: "\0".into(), ..Default::default() };
         let op = |request| pb::RequestOp { request: Some(request) };
-        let inner = pb::TxnRequest { failure: vec![op(Op::RequestDeleteRange(delete))], ..Default::default() };
+        let inner =
+            pb::TxnRequest { failure: vec![op(Op::RequestDeleteRange(delete))], ..Default::default() };
         let success = vec![op(Op::RequestPut(put)), op(Op::RequestTxn(inner))];
         let defused = harmless(pb::TxnRequest { success, ..Default::default() });
         let Some(Op::RequestTxn(inner)) = &defused.success[1].request else { panic!("the order is kept") };

@@ -81,13 +81,20 @@ impl Generator {
     }
 
     fn write(&mut self) -> Request {
-        if self.random.below(100) < 75 { Request::Put(self.put()) } else { Request::DeleteRange(self.delete()) }
+        if self.random.below(100) < 75 {
+            Request::Put(self.put())
+        } else {
+            Request::DeleteRange(self.delete())
+        }
     }
 
     fn lease(&mut self, view: &View) -> Request {
         let id = self.lease_id(view);
         match self.random.below(12) {
-            0..=3 => Request::LeaseGrant(pb::LeaseGrantRequest { ttl: *self.random.pick(&TTLS), id: self.new_lease() }),
+            0..=3 => Request::LeaseGrant(pb::LeaseGrantRequest {
+                ttl: *self.random.pick(&TTLS),
+                id: self.new_lease(),
+            }),
             4 | 5 => Request::LeaseRevoke(pb::LeaseRevokeRequest { id }),
             6 | 7 => Request::LeaseKeepAlive(pb::LeaseKeepAliveRequest { id }),
             8..=10 => {

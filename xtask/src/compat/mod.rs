@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
-use crate::process::Program;
+use crate::process::{Program, shared_memory};
 use session::Session;
 
 /// Options of `compat`.
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     #[arg(long)]
     reference_bin: Option<PathBuf>,
     /// The directory for the servers' data.
-    #[arg(long, default_value = "/dev/shm")]
+    #[arg(long, default_value_os_t = shared_memory())]
     dir: PathBuf,
     /// Prints each step.
     #[arg(long)]
@@ -54,6 +54,23 @@ pub(crate) struct Options {
     /// Prints at the end how often what was answered.
     #[arg(long)]
     tally: bool,
+}
+
+impl Options {
+    /// A new seed, for so many seconds.
+    pub(crate) fn of_ci(seconds: u64) -> Self {
+        Self {
+            seed: None,
+            requests: None,
+            seconds: Some(seconds),
+            epoch: 4000,
+            server_bin: None,
+            reference_bin: None,
+            dir: shared_memory(),
+            verbose: false,
+            tally: true,
+        }
+    }
 }
 
 /// Runs until a limit or a difference is reached.
@@ -85,7 +102,8 @@ async fn run_epochs(options: &Options) -> Result<()> {
         }
         let directory = tempfile::Builder::new().prefix("etched-compat-").tempdir_in(&options.dir)?;
         let mut session =
-            Session::start(&reference, &ours, directory.path(), seed.wrapping_add(epoch), options.verbose).await?;
+            Session::start(&reference, &ours, directory.path(), seed.wrapping_add(epoch), options.verbose)
+                .await?;
         session.run(left.min(options.epoch), end).await?;
         let tally = session.finish();
         for (answer, count) in &tally.answers {
@@ -104,6 +122,8 @@ async fn run_epochs(options: &Options) -> Result<()> {
         answers.iter().for_each(|(answer, count)| println!("{count:8} {answer}"));
     }
     let seconds = begin.elapsed().as_secs();
-    println!("compat: no difference in {done} requests ({refused} refused by both), seed {seed}, {seconds} s");
+    println!(
+        "compat: no difference in {done} requests ({refused} refused by both), seed {seed}, {seconds} s"
+    );
     Ok(())
 }

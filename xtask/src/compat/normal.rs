@@ -166,7 +166,8 @@ mod tests {
         leases.add(100, 200);
         let context = Context { leases: &leases, hashes_comparable: true };
         let kv = |lease| KeyValue { key: "a".into(), lease, ..Default::default() };
-        let answer = |lease| Ok(Answer::Range(pb::RangeResponse { kvs: vec![kv(lease)], ..Default::default() }));
+        let answer =
+            |lease| Ok(Answer::Range(pb::RangeResponse { kvs: vec![kv(lease)], ..Default::default() }));
         let (mut reference, mut ours) = (answer(100), answer(200));
         normalise(&mut reference, &mut ours, &context);
         assert_eq!(reference, ours);
@@ -180,7 +181,11 @@ mod tests {
         let leases = Leases::default();
         let context = Context { leases: &leases, hashes_comparable: true };
         let answer = |ttl, granted_ttl| {
-            Ok(Answer::LeaseTimeToLive(pb::LeaseTimeToLiveResponse { ttl, granted_ttl, ..Default::default() }))
+            Ok(Answer::LeaseTimeToLive(pb::LeaseTimeToLiveResponse {
+                ttl,
+                granted_ttl,
+                ..Default::default()
+            }))
         };
         for (a, b, equal) in [((9, 9), (8, 9), true), ((9, 9), (5, 9), false), ((-1, 0), (0, 9), false)] {
             let (mut reference, mut ours) = (answer(a.0, a.1), answer(b.0, b.1));

@@ -185,7 +185,9 @@ impl Session {
             self.view.revision = self.view.revision.max(revision_of(answer));
         }
         match (request, reference, ours) {
-            (Request::LeaseGrant(grant), Ok(Answer::LeaseGrant(a)), Ok(Answer::LeaseGrant(b))) if grant.id == 0 => {
+            (Request::LeaseGrant(grant), Ok(Answer::LeaseGrant(a)), Ok(Answer::LeaseGrant(b)))
+                if grant.id == 0 =>
+            {
                 self.leases.add(a.id, b.id);
                 self.view.drawn.push(a.id);
             }
@@ -214,7 +216,8 @@ impl Session {
             self.watched_past = Instant::now();
         }
         let pair = &mut self.streams[index];
-        let (reference, ours) = tokio::join!(pair.reference.send(request.clone()), pair.ours.send(request.clone()));
+        let (reference, ours) =
+            tokio::join!(pair.reference.send(request.clone()), pair.ours.send(request.clone()));
         self.tally.calls += 1;
         for (side, result) in [(self.reference.name(), reference), (self.ours.name(), ours)] {
             if let Err(error) = result {
@@ -290,7 +293,8 @@ impl Session {
         let ask = || Request::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id: LEASE, keys: true });
         for side in [&self.reference, &self.ours] {
             while Instant::now() < deadline {
-                if matches!(side.call(ask()).await, Ok(Answer::LeaseTimeToLive(ttl)) if ttl.granted_ttl == 0) {
+                if matches!(side.call(ask()).await, Ok(Answer::LeaseTimeToLive(ttl)) if ttl.granted_ttl == 0)
+                {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -131,7 +131,9 @@ impl Side {
         let mut lease = LeaseClient::new(self.channel.clone());
         Ok(match request {
             Request::LeaseGrant(grant) => Answer::LeaseGrant(lease.lease_grant(grant).await?.into_inner()),
-            Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(lease.lease_revoke(revoke).await?.into_inner()),
+            Request::LeaseRevoke(revoke) => {
+                Answer::LeaseRevoke(lease.lease_revoke(revoke).await?.into_inner())
+            }
             Request::LeaseKeepAlive(keep) => {
                 let mut answers = lease.lease_keep_alive(tokio_stream::once(keep)).await?.into_inner();
                 Answer::LeaseKeepAlive(answers.message().await?)

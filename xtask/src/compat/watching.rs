@@ -32,7 +32,11 @@ const BARRIER_REASON: &str = "etcdserver: mvcc: required revision has been compa
 pub(super) enum Item {
     Event(Event),
     /// Cancelled because what it wanted is compacted.
-    Compacted { compact_revision: i64, header: Option<pb::ResponseHeader>, reason: String },
+    Compacted {
+        compact_revision: i64,
+        header: Option<pb::ResponseHeader>,
+        reason: String,
+    },
 }
 
 /// What came on a stream since the last comparison.
@@ -198,7 +202,11 @@ impl Inbox {
             self.received.controls.push(response);
         } else if response.canceled {
             let pb::WatchResponse { compact_revision, header, cancel_reason: reason, .. } = response;
-            self.received.watches.entry(id).or_default().push(Item::Compacted { compact_revision, header, reason });
+            self.received.watches.entry(id).or_default().push(Item::Compacted {
+                compact_revision,
+                header,
+                reason,
+            });
         } else if response.events.is_empty() {
             self.progress.push(revision);
         } else {
@@ -218,7 +226,8 @@ impl Inbox {
         for event in &response.events {
             let at = event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
             if at < last || (at <= newest && !was_fragment) || at > revision {
-                let what = format!("watch {id}: event at {at} after {last}, header {revision}, before {newest}");
+                let what =
+                    format!("watch {id}: event at {at} after {last}, header {revision}, before {newest}");
                 self.received.broken.push(what);
             }
             last = at;

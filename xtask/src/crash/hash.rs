@@ -117,7 +117,14 @@ mod tests {
                 let (create_revision, version) = keys.get(key).map_or((main, 1), |(c, v)| (*c, v + 1));
                 keys.insert(key, (create_revision, version));
                 let value = number.to_string().into();
-                let kv = KeyValue { key: key.into(), create_revision, mod_revision: main, version, value, lease: 0 };
+                let kv = KeyValue {
+                    key: key.into(),
+                    create_revision,
+                    mod_revision: main,
+                    version,
+                    value,
+                    lease: 0,
+                };
                 let stored = kv.encode_to_vec().into();
                 changes.push(Change { main, sub: 0, key: key.into(), is_delete: false, stored });
             }

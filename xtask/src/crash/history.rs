@@ -99,7 +99,10 @@ impl History {
             }
         }
         if let Some((revision, ops)) = answered.pop_first() {
-            bail!("{} answered writes are lost, the first at revision {revision}: {ops:?}", answered.len() + 1);
+            bail!(
+                "{} answered writes are lost, the first at revision {revision}: {ops:?}",
+                answered.len() + 1
+            );
         }
         ensure!(self.revision == current, "the store is at {current}, its history ends at {}", self.revision);
         Ok(())
@@ -108,7 +111,8 @@ impl History {
     /// A change that no answer told of must be one of the unanswered writes, each at most once.
     fn find_open(&mut self, ops: &Ops) -> Result<()> {
         let revision = self.revision;
-        let count = self.open.get_mut(ops).with_context(|| format!("revision {revision}: nobody wrote {ops:?}"))?;
+        let count =
+            self.open.get_mut(ops).with_context(|| format!("revision {revision}: nobody wrote {ops:?}"))?;
         *count -= 1;
         if *count == 0 {
             self.open.remove(ops);

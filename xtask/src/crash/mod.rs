@@ -21,7 +21,7 @@ use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::process::{Program, Server};
+use crate::process::{Program, Server, shared_memory};
 use crate::random::Random;
 use history::{Attempt, History};
 use writer::Writer;
@@ -44,8 +44,15 @@ pub(crate) struct Options {
     #[arg(long)]
     server_bin: Option<PathBuf>,
     /// The directory for the server's data.
-    #[arg(long, default_value = "/dev/shm")]
+    #[arg(long, default_value_os_t = shared_memory())]
     dir: PathBuf,
+}
+
+impl Options {
+    /// A new seed, so many kills.
+    pub(crate) fn of_ci(kills: u64) -> Self {
+        Self { kills, seed: None, server_bin: None, dir: shared_memory() }
+    }
 }
 
 /// Kills and checks.
@@ -81,7 +88,10 @@ async fn kill_often(kills: u64, seed: u64, program: &Program, directory: &Path) 
         (0..WRITERS).map(|number| Writer::new(format!("w{number}"), seed ^ number as u64)).collect();
     for kill in 1..=kills {
         let attempts = trial.write_and_kill(&mut writers).await?;
-        trial.check(attempts, kill % 10 == 0 || kill == kills).await.with_context(|| format!("after kill {kill}"))?;
+        trial
+            .check(attempts, kill % 10 == 0 || kill == kills)
+            .await
+            .with_context(|| format!("after kill {kill}"))?;
     }
     let tally = trial.history.tally;
     println!(
@@ -156,7 +166,8 @@ impl Trial {
         let current = current_revision(channel.clone()).await?;
         let events = events(channel.clone(), self.history.revision + 1, current).await?;
         self.history.extend(attempts, &events, current)?;
-        let hash = MaintenanceClient::new(channel.clone()).hash_kv(pb::HashKvRequest::default()).await?.into_inner();
+        let hash =
+            MaintenanceClient::new(channel.clone()).hash_kv(pb::HashKvRequest::default()).await?.into_inner();
         let compacted = hash.compact_revision;
         ensure!(
             compacted == self.compacted || compacted == self.compacting,

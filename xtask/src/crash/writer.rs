@@ -85,7 +85,8 @@ impl Writer {
     /// Two puts around a deletion, in one revision.
     async fn txn(&mut self, client: &mut KvClient<Channel>, attempts: &mut Vec<Attempt>) -> bool {
         let number = self.random.below(KEYS);
-        let keys: Vec<Bytes> = (0..3).map(|add| format!("{}/{:02}", self.name, (number + add) % KEYS).into()).collect();
+        let keys: Vec<Bytes> =
+            (0..3).map(|add| format!("{}/{:02}", self.name, (number + add) % KEYS).into()).collect();
         let values = [self.value(), self.value()];
         let put = |key: &Bytes, value: &Bytes| {
             Op::RequestPut(pb::PutRequest { key: key.clone(), value: value.clone(), ..Default::default() })

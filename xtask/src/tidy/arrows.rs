@@ -139,7 +139,8 @@ fn refusal(package: &str, used: &str) -> Option<String> {
         return Some(format!("{package} is below the server and may not know {used}"));
     }
     let is_ours = used == "etched" || used.starts_with("etched-");
-    let allowed = ARROWS.iter().find(|(listed, _)| *listed == package).map_or(&[][..], |(_, allowed)| allowed);
+    let allowed =
+        ARROWS.iter().find(|(listed, _)| *listed == package).map_or(&[][..], |(_, allowed)| allowed);
     (is_ours && !allowed.contains(&used)).then(|| format!("{package} may not use {used}: no such arrow"))
 }
 

@@ -78,7 +78,11 @@ fn check_blobs(files: &[PathBuf]) -> Result<Vec<Finding>> {
     for file in files.iter().filter(|file| BLOBS_EXEMPT.iter().all(|exempt| !file.ends_with(exempt))) {
         let len = std::fs::metadata(workspace::root().join(file))?.len();
         if len > BLOB_MAX {
-            findings.push(Finding::new(file, 1, format!("{len} bytes; the tree takes files up to {BLOB_MAX}")));
+            findings.push(Finding::new(
+                file,
+                1,
+                format!("{len} bytes; the tree takes files up to {BLOB_MAX}"),
+            ));
         }
     }
     Ok(findings)

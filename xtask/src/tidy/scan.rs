@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn only_code_is_left() {
-        let source = "a /* b /* c */ d */ e // f\n\"g\\\"h\" 'i' '\\'' '\\n' &'j k r#\"l\"m\"# br\"n\" b'o' p";
+        let source =
+            "a /* b /* c */ d */ e // f\n\"g\\\"h\" 'i' '\\'' '\\n' &'j k r#\"l\"m\"# br\"n\" b'o' p";
         let words: Vec<String> = code_only(source).split_whitespace().map(str::to_owned).collect();
         assert_eq!(words, ["a", "e", "&'j", "k", "b", "p"]);
         assert_eq!(code_only(source).len(), source.len());
@@ -157,7 +158,8 @@ mod tests {
 
     #[test]
     fn functions_are_measured_to_their_brace() {
-        let source = "trait T { fn a(&self) -> [u8; 2]; fn b() { } }\n\nfn c(\n    x: u8,\n) {\n    if x { }\n}\n";
+        let source =
+            "trait T { fn a(&self) -> [u8; 2]; fn b() { } }\n\nfn c(\n    x: u8,\n) {\n    if x { }\n}\n";
         let found = functions(&code_only(source));
         let seen: Vec<(&str, usize, usize)> =
             found.iter().map(|function| (function.name.as_str(), function.line, function.lines)).collect();

@@ -18,7 +18,8 @@ const PURE: [&str; 7] = ["key-range", "mvcc", "lease", "watch", "state-machine",
 /// The port whose core is pure; what needs the standard library is behind features.
 const PURE_WITHOUT_FEATURES: [&str; 1] = ["backend"];
 /// Folders whose code may name the protocol's messages anywhere: the shell, and the messages themselves.
-const PROTOCOL_ANYWHERE: [&str; 6] = ["crates/server", "crates/client", "crates/ctl", "crates/sim", "proto", "xtask"];
+const PROTOCOL_ANYWHERE: [&str; 6] =
+    ["crates/server", "crates/client", "crates/ctl", "crates/sim", "proto", "xtask"];
 /// Elsewhere only these files turn messages into our own types and back.
 const PROTOCOL_FILES: [&str; 2] = ["schema.rs", "codec.rs"];
 
@@ -52,7 +53,11 @@ fn check_words(path: &Path, text: &str, code: &str, findings: &mut Vec<Finding>)
         let words = || line.split(|c: char| !c.is_alphanumeric() && c != '_');
         for mark in &marks {
             if words().any(|word| word == mark) {
-                findings.push(Finding::new(path, number, format!("{mark}: do it, or say in an issue why not")));
+                findings.push(Finding::new(
+                    path,
+                    number,
+                    format!("{mark}: do it, or say in an issue why not"),
+                ));
             }
         }
         if code.contains("todo!(") {
@@ -60,7 +65,8 @@ fn check_words(path: &Path, text: &str, code: &str, findings: &mut Vec<Finding>)
         }
         let attribute: String = code.split_whitespace().collect();
         if attribute.contains("#[allow(") || attribute.contains("#![allow(") {
-            let message = "silence a lint with `#[expect(.., reason = \"..\")]`, which ends when its reason does";
+            let message =
+                "silence a lint with `#[expect(.., reason = \"..\")]`, which ends when its reason does";
             findings.push(Finding::new(path, number, message));
         }
     }
@@ -111,7 +117,11 @@ fn check_purity(path: &Path, code: &str, findings: &mut Vec<Finding>) {
     for (index, line) in lines.iter().enumerate() {
         let for_tests = index > 0 && lines[index - 1].contains("cfg(test)");
         if line.contains("extern crate std") && !for_tests {
-            findings.push(Finding::new(path, index + 1, "a pure crate has the standard library in tests only"));
+            findings.push(Finding::new(
+                path,
+                index + 1,
+                "a pure crate has the standard library in tests only",
+            ));
         }
     }
 }

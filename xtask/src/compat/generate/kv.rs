@@ -49,7 +49,14 @@ impl Generator {
         let value = if ignore_value && !self.random.one_in(6) { Bytes::new() } else { self.value() };
         let no_lease = (ignore_lease && !self.random.one_in(6)) || !self.random.one_in(6);
         let lease = if no_lease { 0 } else { *self.random.pick(&LEASES) };
-        pb::PutRequest { key: self.key(), value, lease, prev_kv: self.random.one_in(3), ignore_value, ignore_lease }
+        pb::PutRequest {
+            key: self.key(),
+            value,
+            lease,
+            prev_kv: self.random.one_in(3),
+            ignore_value,
+            ignore_lease,
+        }
     }
 
     /// A put to a drawn lease, where the epoch allows it.
@@ -146,14 +153,16 @@ impl Generator {
             range.revision = 0;
         }
         if !self.random.one_in(8) {
-            (range.sort_order, range.sort_target) = (range.sort_order.clamp(0, 2), range.sort_target.clamp(0, 4));
+            (range.sort_order, range.sort_target) =
+                (range.sort_order.clamp(0, 2), range.sort_target.clamp(0, 4));
         }
         range
     }
 
     fn compare(&mut self, view: &View) -> pb::Compare {
         let target: i32 = *self.random.pick(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 9]);
-        let kind = if self.random.one_in(12) { self.random.below(6) } else { u64::from(target.unsigned_abs()) };
+        let kind =
+            if self.random.one_in(12) { self.random.below(6) } else { u64::from(target.unsigned_abs()) };
         let number = *self.random.pick(&[0, 1, 2, view.revision, view.revision - 3, -1, i64::MAX]);
         let target_union = match kind {
             0 => Some(TargetUnion::Version(number)),

@@ -1,0 +1,112 @@
+//! `cargo xtask clients`: independent clients against our server, each with a short session of the usual calls.
+//!
+//! The clients are the Rust crate `etcd-client`, the Python package `aetcd` and Debian's `etcdctl`.
+//! What cannot be had on a machine is skipped, with a message.
+
+mod etcdctl;
+mod protoc;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::{Program, Server};
+use crate::workspace;
+
+pub(crate) use protoc::stand_in as stand_in_for_protoc;
+
+/// Options of `clients`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the client of this name (rust, python, etcdctl); repeatable.
+    #[arg(long)]
+    only: Vec<String>,
+    /// The server's program; ours is built when it is not given.
+    #[arg(long)]
+    server_bin: Option<PathBuf>,
+}
+
+impl Options {
+    /// The client that can be had wherever this workspace is built.
+    pub(crate) fn of_ci() -> Self {
+        Self { only: vec!["rust".into()], server_bin: None }
+    }
+}
+
+/// How a session went.
+enum Session {
+    Done,
+    /// The client is not to be had here.
+    Skipped(String),
+}
+
+/// A client's name and its session: with the server's address and an empty folder.
+type Client = (&'static str, fn(&Server, &Path) -> Result<Session>);
+
+const CLIENTS: [Client; 3] = [("rust", rust), ("python", python), ("etcdctl", etcdctl::session)];
+
+/// Runs the sessions, each on a fresh server.
+///
+/// # Errors
+/// If a client does not get what it expects.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let program = Program::ours(options.server_bin.clone())?;
+    let chosen = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let chosen: Vec<&Client> = CLIENTS.iter().filter(|(name, _)| chosen(name)).collect();
+    ensure!(!chosen.is_empty(), "no client has such a name");
+    for (name, session) in chosen {
+        let directory = tempfile::Builder::new().prefix("etched-clients-").tempdir()?;
+        let server = Server::start(&program, &directory.path().join("server"), &[])?;
+        let folder = directory.path().join("client");
+        std::fs::create_dir(&folder)?;
+        match session(&server, &folder).with_context(|| format!("client {name}"))? {
+            Session::Done => println!("client {name}: done"),
+            Session::Skipped(why) => println!("client {name}: SKIPPED, {why}"),
+        }
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// The crate `etcd-client`, in a package of its own.
+fn rust(server: &Server, _: &Path) -> Result<Session> {
+    let metadata = workspace::metadata()?;
+    let target =
+        metadata["target_directory"].as_str().context("cargo metadata names the target directory")?;
+    let manifest = workspace::root().join("xtask/clients/rust/Cargo.toml");
+    let status = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(Path::new(target).join("clients"))
+        .arg("--")
+        .arg(server.address().to_string())
+        .envs(protoc::environment()?)
+        .status()?;
+    ensure!(status.success(), "the session ended with {status}");
+    Ok(Session::Done)
+}
+
+/// The package `aetcd`, in a virtual environment of its own.
+fn python(server: &Server, folder: &Path) -> Result<Session> {
+    let environment = folder.join("venv");
+    let created = Command::new("python3").args(["-m", "venv"]).arg(&environment).output();
+    if !created.is_ok_and(|output| output.status.success()) {
+        return Ok(Session::Skipped("python3 makes no virtual environment here".into()));
+    }
+    let pip = environment.join("bin/pip");
+    let installed = Command::new(pip).args(["install", "--quiet", "aetcd==1.0.0"]).output()?;
+    if !installed.status.success() {
+        let why = String::from_utf8_lossy(&installed.stderr);
+        return Ok(Session::Skipped(format!("aetcd cannot be installed: {}", why.trim())));
+    }
+    let address = server.address();
+    let output = Command::new(environment.join("bin/python"))
+        .arg(workspace::root().join("xtask/clients/session.py"))
+        .arg(address.ip().to_string())
+        .arg(address.port().to_string())
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(Session::Done)
+}
