@@ -40,7 +40,7 @@ pub(super) fn version() -> Stop {
 pub fn version_text() -> String {
     format!(
         "etcd Version: {SERVER_VERSION}\nGit SHA: {}\nGo Version: {}\nGo OS/Arch: {}/{}\netched Version: {}\n",
-        option_env!("ETCHED_GIT_SHA").unwrap_or("unknown"),
+        git_sha(),
         "none (rust)",
         std::env::consts::OS,
         go_arch(),
@@ -48,8 +48,13 @@ pub fn version_text() -> String {
     )
 }
 
+/// The commit that this was built from, if the build was told.
+pub(super) fn git_sha() -> &'static str {
+    option_env!("ETCHED_GIT_SHA").unwrap_or("unknown")
+}
+
 /// The processor's name as Go has it.
-fn go_arch() -> &'static str {
+pub(super) fn go_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -20,6 +20,7 @@ mod environment;
 mod gates;
 mod help;
 mod options;
+mod report;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,16 @@ pub enum ClusterState {
     Existing,
 }
 
+impl ClusterState {
+    /// The state as the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Existing => "existing",
+        }
+    }
+}
+
 /// What is stored and for how long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreOptions {

@@ -41,7 +41,8 @@ pub(super) struct Responder {
 /// How connections are spoken on.
 pub(super) fn protocol(limits: &LimitOptions, listen: &ListenOptions) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    // Go writes them so, and some scripts look for them so.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).title_case_headers(true);
     let mut http2 = builder.http2();
     http2
         .timer(TokioTimer::new())

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketType};
 
-use crate::flags::{ListenOptions, Scheme, Url};
+use crate::flags::{ListenOptions, Scheme, Url, texts};
 use crate::http::Role;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -62,6 +62,7 @@ impl Listeners {
     ///
     /// The first URL that cannot be listened on.
     pub fn bind_peers(&mut self, urls: &[Url], reuse_port: bool) -> Result<(), BindError> {
+        crate::log!(Info, "configuring peer listeners", "listen-peer-urls" => texts(urls));
         urls.iter().try_for_each(|url| self.bind(url, Role::Peer, reuse_port))
     }
 
@@ -71,6 +72,7 @@ impl Listeners {
     ///
     /// The first URL that cannot be listened on.
     pub fn bind_clients(&mut self, options: &ListenOptions) -> Result<(), BindError> {
+        crate::log!(Info, "configuring client listeners", "listen-client-urls" => texts(&options.client_urls));
         let together = if options.client_http_urls.is_empty() { Role::Client } else { Role::ClientGrpc };
         for (urls, role) in [
             (&options.client_urls, together),
@@ -95,6 +97,28 @@ impl Listeners {
     /// The addresses of listeners for other members.
     pub fn peer_addresses(&self) -> Vec<SocketAddr> {
         self.addresses(|role| role == Role::Peer)
+    }
+
+    /// Logs what each listener serves, as the fronts begin to accept.
+    pub(super) fn log_serving(&self) {
+        for Listener { role, address, .. } in &self.all {
+            let address = address.as_str();
+            let traffic = match role {
+                Role::Peer => {
+                    crate::log!(Info, "serving peer traffic", "address" => address);
+                    continue;
+                }
+                Role::Metrics => {
+                    crate::log!(Info, "serving metrics", "address" => address);
+                    continue;
+                }
+                Role::Client => "grpc+http",
+                Role::ClientGrpc => "grpc",
+                Role::ClientHttp => "http",
+            };
+            let message = "serving client traffic insecurely; this is strongly discouraged!";
+            crate::log!(Info, message, "traffic" => traffic, "address" => address);
+        }
     }
 
     fn addresses(&self, wanted: impl Fn(Role) -> bool) -> Vec<SocketAddr> {

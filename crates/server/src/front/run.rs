@@ -106,6 +106,8 @@ impl Fronts {
                 runtime.block_on(thread.run(connections))
             })?);
         }
+        crate::log!(Info, "grpc service status changed", "service" => "", "status" => "SERVING");
+        listeners.log_serving();
         threads.push(spawn("acceptor".to_owned(), move |runtime| {
             runtime.block_on(accept_all(listeners, desks, stopped));
         })?);

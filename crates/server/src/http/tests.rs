@@ -37,8 +37,8 @@ fn ask(address: SocketAddr, request: &str) -> (String, Vec<String>, String) {
     let mut lines = head.split("\r\n").map(str::to_owned);
     let status = lines.next().unwrap();
     let mut headers: Vec<_> = lines
-        .filter(|line| !line.starts_with("date:") && !line.starts_with("connection:"))
-        .filter(|line| !line.starts_with("access-control-"))
+        .filter(|line| !line.starts_with("Date:") && !line.starts_with("Connection:"))
+        .filter(|line| !line.starts_with("Access-Control-"))
         .collect();
     headers.sort();
     (status, headers, body.to_owned())
@@ -46,9 +46,9 @@ fn ask(address: SocketAddr, request: &str) -> (String, Vec<String>, String) {
 
 fn text_error(length: usize) -> Vec<String> {
     vec![
-        format!("content-length: {length}"),
-        "content-type: text/plain; charset=utf-8".to_owned(),
-        "x-content-type-options: nosniff".to_owned(),
+        format!("Content-Length: {length}"),
+        "Content-Type: text/plain; charset=utf-8".to_owned(),
+        "X-Content-Type-Options: nosniff".to_owned(),
     ]
 }
 
@@ -61,10 +61,10 @@ fn pages_of_a_healthy_member_are_those_of_etcd() {
     let served = serve(FakeApi::new(healthy), "");
     let (status, headers, text) = ask(served.client, "GET /health");
     assert_eq!(status, "HTTP/1.1 200 OK");
-    assert_eq!(headers, ["content-length: 29", "content-type: text/plain; charset=utf-8"]);
+    assert_eq!(headers, ["Content-Length: 29", "Content-Type: text/plain; charset=utf-8"]);
     assert_eq!(text, r#"{"health":"true","reason":""}"#);
     let (_, headers, text) = ask(served.client, "GET /version");
-    assert_eq!(headers, ["content-length: 62", "content-type: application/json"]);
+    assert_eq!(headers, ["Content-Length: 62", "Content-Type: application/json"]);
     assert_eq!(text, r#"{"etcdserver":"3.7.2","etcdcluster":"3.7.0","storage":"3.7.0"}"#);
     assert_eq!(ask(served.client, "GET /livez"), ("HTTP/1.1 200 OK".into(), text_error(3), "ok\n".into()));
     for (path, text) in [
@@ -100,7 +100,7 @@ fn wrong_paths_and_methods_are_answered_as_etcd_does() {
         assert_eq!(ask(served.peer, &format!("GET {path}")), not_found, "{path}");
     }
     let mut headers = text_error(19);
-    headers.insert(0, "allow: GET".into());
+    headers.insert(0, "Allow: GET".into());
     for path in ["/health", "/version", "/livez"] {
         let (status, got, text) = ask(served.client, &format!("POST {path}"));
         assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
@@ -113,7 +113,7 @@ fn wrong_paths_and_methods_are_answered_as_etcd_does() {
 fn other_members_are_told_version_and_members() {
     let served = serve(FakeApi::new(healthy), "");
     let (_, headers, text) = ask(served.peer, "GET /members");
-    assert!(headers.contains(&"x-etcd-cluster-id: cdf818194e3a8c32".to_owned()), "{headers:?}");
+    assert!(headers.contains(&"X-Etcd-Cluster-Id: cdf818194e3a8c32".to_owned()), "{headers:?}");
     assert_eq!(
         text,
         "[{\"id\":9265619892315062708,\"peerURLs\":[\"http://127.0.0.1:33800\"],\"name\":\"n1\",\
@@ -188,19 +188,19 @@ fn pages_of_allowed_origins_may_call() {
     let answer = headers_of(&served, "OPTIONS /health HTTP/1.1");
     for line in [
         "HTTP/1.1 200 OK\r\n",
-        "access-control-allow-methods: POST, GET, OPTIONS, PUT, DELETE\r\n",
-        "access-control-allow-origin: *\r\n",
-        "access-control-allow-headers: accept, content-type, authorization\r\n",
-        "content-length: 0\r\n",
+        "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n",
+        "Access-Control-Allow-Origin: *\r\n",
+        "Access-Control-Allow-Headers: accept, content-type, authorization\r\n",
+        "Content-Length: 0\r\n",
     ] {
         assert!(answer.contains(line), "{line}: {answer}");
     }
     served.stop_now();
     let served = serve(FakeApi::new(healthy), "--cors=http://good.example:80");
     let answer = headers_of(&served, "GET /version HTTP/1.1\r\nOrigin: http://good.example:80");
-    assert!(answer.contains("access-control-allow-origin: http://good.example:80\r\n"), "{answer}");
+    assert!(answer.contains("Access-Control-Allow-Origin: http://good.example:80\r\n"), "{answer}");
     let answer = headers_of(&served, "GET /version HTTP/1.1\r\nOrigin: http://evil.example");
-    assert!(!answer.contains("access-control"), "{answer}");
+    assert!(!answer.contains("Access-Control"), "{answer}");
     served.stop_now();
 }
 
