@@ -325,7 +325,9 @@ impl World {
         let client = self.clients.get_mut(&stream).expect("the stream is open");
         let count = count.min(client.unconsumed.len());
         let bytes = client.unconsumed.drain(..count).map(|(bytes, _)| bytes).sum();
-        self.hub.on_consumed(StreamId(stream), bytes);
+        if count > 0 {
+            self.hub.on_consumed(StreamId(stream), bytes);
+        }
     }
 
     fn poll(&mut self, count: usize) {
