@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) stage: Stage,
     pub(crate) fronts: Vec<FrontQueue>,
     pub(crate) entries: Vec<etched_wal::Entry>,
+    /// Whether anything was appended to the log since the last tick.
+    pub(crate) has_appended: bool,
 }
 
 /// How far the end is.
@@ -98,11 +100,14 @@ impl Core {
                 self.member.tick(now_ns);
                 next_tick = now + self.tick;
                 self.show();
+                if !std::mem::take(&mut self.has_appended) {
+                    self.seal_log()?;
+                }
             }
             has_more = self.work()?;
             self.flush_fronts();
             if self.stage == Stage::Flushing && self.member.is_flushed() {
-                self.wal.seal()?;
+                self.wal.close()?;
                 return Ok(());
             }
         }
@@ -219,7 +224,17 @@ impl Core {
         Ok(!tickets.is_empty())
     }
 
+    /// The member is idle: a record behind the last batch proves that it was synced.
+    fn seal_log(&mut self) -> Result<(), CoreError> {
+        if self.wal.buffered_bytes() > 0 {
+            self.wal.sync()?;
+        }
+        self.wal.seal()?;
+        Ok(())
+    }
+
     fn append(&mut self, persist: &Persist) {
+        self.has_appended = true;
         self.entries.clear();
         self.entries.extend(persist.entries.iter().map(convert::entry_to_log));
         let hard_state = persist.hard_state.as_ref().map(convert::hard_state_to_log);

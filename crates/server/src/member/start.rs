@@ -152,6 +152,7 @@ fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<Run
         stage: Stage::Running,
         fronts: Vec::new(),
         entries: Vec::new(),
+        has_appended: false,
     };
     let handle = Arc::new(MemberHandle {
         identity: Identity { cluster_id, member_id, name: options.member.name.clone() },
