@@ -127,7 +127,9 @@ impl Generator {
             18..=21 => Request::MemberList(pb::MemberListRequest { linearizable: self.random.one_in(2) }),
             22 | 23 => Request::Health(""),
             24 => Request::Health("etcdserverpb.KV"),
-            25 => Request::Unknown(*self.random.pick(&["/etcdserverpb.KV/Nothing", "/nobody.Knows/Nothing"])),
+            25 => Request::Unknown(
+                self.random.pick::<&str>(&["/etcdserverpb.KV/Nothing", "/nobody.Knows/Nothing"]),
+            ),
             26 => self.alarm(),
             _ => Request::Alarm(pb::AlarmRequest { alarm: self.alarm_type(), ..Default::default() }),
         }

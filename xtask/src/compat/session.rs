@@ -142,14 +142,12 @@ impl Session {
         if request.needs_compaction_finished() {
             tokio::time::sleep_until((self.compacted + SETTLED_AFTER).into()).await;
         }
-        let unsettled = match &request {
-            Request::Compact(compact) => {
-                tokio::time::sleep_until((self.watched_past + SETTLED_AFTER).into()).await;
-                self.compare_streams().await;
-                !compact.physical
-            }
-            _ => false,
-        };
+        let mut unsettled = false;
+        if let Request::Compact(compact) = &request {
+            tokio::time::sleep_until((self.watched_past + SETTLED_AFTER).into()).await;
+            self.compare_streams().await;
+            unsettled = !compact.physical;
+        }
         let is_alarm = matches!(request, Request::Alarm(_));
         self.call(request).await.ok();
         if unsettled {

@@ -74,46 +74,68 @@ impl Side {
     }
 
     async fn dispatch(&self, request: Request) -> Outcome {
-        match request {
-            Request::Range(_)
-            | Request::RangeStream(_)
-            | Request::Put(_)
-            | Request::DeleteRange(_)
-            | Request::Txn(_)
-            | Request::Compact(_) => self.call_kv(request).await,
-            Request::LeaseGrant(_)
-            | Request::LeaseRevoke(_)
-            | Request::LeaseKeepAlive(_)
-            | Request::LeaseTimeToLive(_)
-            | Request::LeaseLeases => self.call_lease(request).await,
-            Request::Status
-            | Request::Hash
-            | Request::HashKv(_)
-            | Request::Defragment
-            | Request::Alarm(_)
-            | Request::MemberList(_)
-            | Request::Health(_)
-            | Request::Unknown(_) => self.call_other(request).await,
-        }
+        Ok(match request {
+            Request::Range(range) => Answer::Range(self.kv().range(range).await?.into_inner()),
+            Request::RangeStream(range) => Answer::RangeStream(self.range_stream(range).await?),
+            Request::Put(put) => Answer::Put(self.kv().put(put).await?.into_inner()),
+            Request::DeleteRange(delete) => {
+                Answer::DeleteRange(self.kv().delete_range(delete).await?.into_inner())
+            }
+            Request::Txn(txn) => Answer::Txn(self.kv().txn(txn).await?.into_inner()),
+            Request::Compact(compact) => Answer::Compact(self.kv().compact(compact).await?.into_inner()),
+            Request::LeaseGrant(grant) => {
+                Answer::LeaseGrant(self.lease().lease_grant(grant).await?.into_inner())
+            }
+            Request::LeaseRevoke(revoke) => {
+                Answer::LeaseRevoke(self.lease().lease_revoke(revoke).await?.into_inner())
+            }
+            Request::LeaseKeepAlive(keep) => {
+                let mut answers = self.lease().lease_keep_alive(tokio_stream::once(keep)).await?.into_inner();
+                Answer::LeaseKeepAlive(answers.message().await?)
+            }
+            Request::LeaseTimeToLive(ask) => {
+                Answer::LeaseTimeToLive(self.lease().lease_time_to_live(ask).await?.into_inner())
+            }
+            Request::LeaseLeases => {
+                Answer::LeaseLeases(self.lease().lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner())
+            }
+            Request::Status => {
+                Answer::Status(self.maintenance().status(pb::StatusRequest {}).await?.into_inner())
+            }
+            Request::Hash => Answer::Hash(self.maintenance().hash(pb::HashRequest {}).await?.into_inner()),
+            Request::HashKv(hash) => Answer::HashKv(self.maintenance().hash_kv(hash).await?.into_inner()),
+            Request::Defragment => Answer::Defragment(
+                self.maintenance().defragment(pb::DefragmentRequest {}).await?.into_inner(),
+            ),
+            Request::Alarm(alarm) => Answer::Alarm(self.maintenance().alarm(alarm).await?.into_inner()),
+            Request::MemberList(list) => {
+                let mut cluster = ClusterClient::new(self.channel.clone());
+                Answer::MemberList(cluster.member_list(list).await?.into_inner())
+            }
+            Request::Health(service) => {
+                let mut health = HealthClient::new(self.channel.clone());
+                let request = HealthCheckRequest { service: service.to_owned() };
+                Answer::Health(health.check(request).await?.into_inner().status)
+            }
+            Request::Unknown(path) => return self.call_unknown(path).await,
+        })
     }
 
-    async fn call_kv(&self, request: Request) -> Outcome {
-        let mut kv = KvClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX);
-        Ok(match request {
-            Request::Range(range) => Answer::Range(kv.range(range).await?.into_inner()),
-            Request::RangeStream(range) => Answer::RangeStream(self.range_stream(range).await?),
-            Request::Put(put) => Answer::Put(kv.put(put).await?.into_inner()),
-            Request::DeleteRange(delete) => Answer::DeleteRange(kv.delete_range(delete).await?.into_inner()),
-            Request::Txn(txn) => Answer::Txn(kv.txn(txn).await?.into_inner()),
-            Request::Compact(compact) => Answer::Compact(kv.compact(compact).await?.into_inner()),
-            other => unreachable!("{other:?} is not of the service KV"),
-        })
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX)
+    }
+
+    fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channel.clone())
+    }
+
+    fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel.clone())
     }
 
     /// Puts the parts together; only the last may carry the header, the count and `more`.
     async fn range_stream(&self, range: pb::RangeRequest) -> Result<pb::RangeResponse, Refused> {
-        let mut kv = KvClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX);
-        let mut parts = kv.range_stream(range).await?.into_inner();
+        let mut parts = self.kv().range_stream(range).await?.into_inner();
         let mut whole = pb::RangeResponse::default();
         while let Some(part) = parts.message().await? {
             let part = part.range_response.unwrap_or_default();
@@ -125,51 +147,6 @@ impl Side {
             (whole.header, whole.more, whole.count) = (part.header, part.more, part.count);
         }
         Ok(whole)
-    }
-
-    async fn call_lease(&self, request: Request) -> Outcome {
-        let mut lease = LeaseClient::new(self.channel.clone());
-        Ok(match request {
-            Request::LeaseGrant(grant) => Answer::LeaseGrant(lease.lease_grant(grant).await?.into_inner()),
-            Request::LeaseRevoke(revoke) => {
-                Answer::LeaseRevoke(lease.lease_revoke(revoke).await?.into_inner())
-            }
-            Request::LeaseKeepAlive(keep) => {
-                let mut answers = lease.lease_keep_alive(tokio_stream::once(keep)).await?.into_inner();
-                Answer::LeaseKeepAlive(answers.message().await?)
-            }
-            Request::LeaseTimeToLive(ask) => {
-                Answer::LeaseTimeToLive(lease.lease_time_to_live(ask).await?.into_inner())
-            }
-            Request::LeaseLeases => {
-                Answer::LeaseLeases(lease.lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner())
-            }
-            other => unreachable!("{other:?} is not of the service Lease"),
-        })
-    }
-
-    async fn call_other(&self, request: Request) -> Outcome {
-        let mut maintenance = MaintenanceClient::new(self.channel.clone());
-        Ok(match request {
-            Request::Status => Answer::Status(maintenance.status(pb::StatusRequest {}).await?.into_inner()),
-            Request::Hash => Answer::Hash(maintenance.hash(pb::HashRequest {}).await?.into_inner()),
-            Request::HashKv(hash) => Answer::HashKv(maintenance.hash_kv(hash).await?.into_inner()),
-            Request::Defragment => {
-                Answer::Defragment(maintenance.defragment(pb::DefragmentRequest {}).await?.into_inner())
-            }
-            Request::Alarm(alarm) => Answer::Alarm(maintenance.alarm(alarm).await?.into_inner()),
-            Request::MemberList(list) => {
-                let mut cluster = ClusterClient::new(self.channel.clone());
-                Answer::MemberList(cluster.member_list(list).await?.into_inner())
-            }
-            Request::Health(service) => {
-                let mut health = HealthClient::new(self.channel.clone());
-                let request = HealthCheckRequest { service: service.to_owned() };
-                Answer::Health(health.check(request).await?.into_inner().status)
-            }
-            Request::Unknown(path) => return self.call_unknown(path).await,
-            other => unreachable!("{other:?} is not of these services"),
-        })
     }
 
     async fn call_unknown(&self, path: &'static str) -> Outcome {

@@ -101,10 +101,10 @@ fn check_protocol(path: &Path, code: &str, findings: &mut Vec<Finding>) {
 }
 
 fn check_purity(path: &Path, code: &str, findings: &mut Vec<Finding>) {
-    let is_of = |name: &&str| path.starts_with(format!("crates/{name}/src"));
-    let is_pure = PURE.iter().any(|name| is_of(&name));
+    let is_of = |name: &str| path.starts_with(format!("crates/{name}/src"));
+    let is_pure = PURE.iter().any(|name| is_of(name));
     if path.ends_with("src/lib.rs") {
-        let is_half_pure = PURE_WITHOUT_FEATURES.iter().any(|name| is_of(&name));
+        let is_half_pure = PURE_WITHOUT_FEATURES.iter().any(|name| is_of(name));
         let found = if is_half_pure { code.contains("no_std") } else { code.contains("#![no_std]") };
         if (is_pure || is_half_pure) && !found {
             findings.push(Finding::new(path, 1, "the crate is pure: `#![no_std]`"));

@@ -22,7 +22,7 @@ impl Generator {
         match self.random.below(80) {
             0 => Bytes::new(),
             1..=16 => Bytes::from(format!("m{:02}", self.random.below(BULK))),
-            _ => Bytes::from_static(*self.random.pick(&KEYS)),
+            _ => Bytes::from_static(self.random.pick::<&[u8]>(&KEYS)),
         }
     }
 
@@ -30,7 +30,7 @@ impl Generator {
         match self.random.below(16) {
             0..=5 => Bytes::new(),
             6 | 7 => Bytes::from_static(b"n"),
-            _ => Bytes::from_static(*self.random.pick(&ENDS)),
+            _ => Bytes::from_static(self.random.pick::<&[u8]>(&ENDS)),
         }
     }
 
@@ -38,7 +38,7 @@ impl Generator {
         match self.random.below(30) {
             0..=4 => Bytes::new(),
             5 => vec![b'v'; usize::try_from(self.random.below(20_000)).expect("a small number")].into(),
-            _ => Bytes::from_static(*self.random.pick(&VALUES)),
+            _ => Bytes::from_static(self.random.pick::<&[u8]>(&VALUES)),
         }
     }
 
