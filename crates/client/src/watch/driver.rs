@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etched_proto::etcdserverpb::{WatchRequest, WatchResponse};
+use etched_proto::etcdserverpb::{ResponseHeader, WatchRequest, WatchResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -93,7 +93,7 @@ struct Driver {
 /// The reader of a watch.
 struct Seat {
     queue: Arc<Queue>,
-    reply: Option<oneshot::Sender<Result<i64, Error>>>,
+    reply: Option<oneshot::Sender<Result<ResponseHeader, Error>>>,
 }
 
 /// Why a stream ended.
@@ -203,10 +203,10 @@ impl Driver {
     fn settle(&mut self) {
         while let Some(outcome) = self.machine.poll_outcome() {
             match outcome {
-                Outcome::Created { key, revision } => {
+                Outcome::Created { key, header } => {
                     if let Some(reply) = self.seats.get_mut(&key).and_then(|seat| seat.reply.take()) {
                         // A caller who gave up has left a cancel behind.
-                        let _gone = reply.send(Ok(revision));
+                        let _gone = reply.send(Ok(header));
                     }
                 }
                 Outcome::Notice { key, notice } => {

@@ -42,8 +42,8 @@ pub(super) struct Machine {
 /// What the machine has to say about a watch.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The server confirmed it for the first time, at this revision.
-    Created { key: WatchKey, revision: i64 },
+    /// The server confirmed it for the first time, with this header.
+    Created { key: WatchKey, header: ResponseHeader },
     /// Its reader gets this.
     Notice { key: WatchKey, notice: WatchNotice },
     /// It is over.
@@ -261,12 +261,12 @@ impl Machine {
         let id = self.rename(id, response.watch_id)?;
         let watched = self.watches.get_mut(&key).expect("every id belongs to a watch");
         watched.phase = Phase::Active { id };
-        let revision = response.header.unwrap_or_default().revision;
+        let header = response.header.unwrap_or_default();
         if watched.next_revision == 0 {
-            watched.next_revision = revision + 1;
+            watched.next_revision = header.revision + 1;
         }
         if !std::mem::replace(&mut watched.confirmed, true) {
-            self.outcomes.push_back(Outcome::Created { key, revision });
+            self.outcomes.push_back(Outcome::Created { key, header });
         }
         Ok(())
     }

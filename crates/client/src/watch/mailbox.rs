@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use etched_proto::etcdserverpb::WatchCreateRequest;
+use etched_proto::etcdserverpb::{ResponseHeader, WatchCreateRequest};
 use tokio::sync::{Notify, oneshot};
 
 use super::queue::Queue;
@@ -15,12 +15,12 @@ pub(crate) struct WatchKey(pub(super) u64);
 /// A word from the holder of a watch.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Begin; the reply is the revision at which it began.
+    /// Begin; the reply is the header with which the server confirmed it.
     Create {
         key: WatchKey,
         request: Box<WatchCreateRequest>,
         queue: Arc<Queue>,
-        reply: oneshot::Sender<Result<i64, Error>>,
+        reply: oneshot::Sender<Result<ResponseHeader, Error>>,
     },
     /// End.
     Cancel { key: WatchKey },

@@ -128,7 +128,7 @@ impl WatchNotice {
 #[must_use = "a watch ends when it is dropped"]
 pub struct Watch {
     key: WatchKey,
-    created_revision: i64,
+    header: ResponseHeader,
     queue: Arc<Queue>,
     mailbox: Arc<WatchMailbox>,
 }
@@ -159,16 +159,20 @@ impl Client {
         let request = options.into().request;
         let key = mailbox.new_key();
         // Made first, so that a caller who gives up takes the watch off again.
-        let mut watch =
-            Watch { key, created_revision: 0, queue: Arc::clone(&queue), mailbox: Arc::clone(&mailbox) };
+        let mut watch = Watch {
+            key,
+            header: ResponseHeader::default(),
+            queue: Arc::clone(&queue),
+            mailbox: Arc::clone(&mailbox),
+        };
         let is_first = mailbox.push(Command::Create { key, request: Box::new(request), queue, reply });
         if is_first {
             tokio::spawn(driver::run(self.clone(), mailbox));
         }
         match within(self.deadline(), confirmed).await {
             None => Err(Error::Timeout),
-            Some(Ok(Ok(revision))) => {
-                watch.created_revision = revision;
+            Some(Ok(Ok(header))) => {
+                watch.header = header;
                 Ok(watch)
             }
             Some(Ok(Err(error))) => Err(error),
@@ -187,9 +191,11 @@ impl Watch {
         StreamExt::next(self).await
     }
 
-    /// The cluster's revision when the watch was confirmed.
-    pub fn created_revision(&self) -> i64 {
-        self.created_revision
+    /// The header with which the server confirmed the watch.
+    ///
+    /// Its revision is that of the cluster at that moment: a watch "from now on" begins right after it.
+    pub fn header(&self) -> &ResponseHeader {
+        &self.header
     }
 
     /// Asks the server to say how far the watch is; the answer is a [`WatchNotice::Progress`].

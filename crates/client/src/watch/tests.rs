@@ -61,7 +61,7 @@ fn outcomes(machine: &mut Machine) -> String {
     let mut said = Vec::new();
     while let Some(outcome) = machine.poll_outcome() {
         said.push(match outcome {
-            Outcome::Created { key, revision } => format!("{} created at {revision}", key.0),
+            Outcome::Created { key, header } => format!("{} created at {}", key.0, header.revision),
             Outcome::Notice { key, notice: WatchNotice::Events { events, .. } } => {
                 let revisions = events.iter().map(|event| event.kv.as_ref().unwrap().mod_revision);
                 format!("{} events {:?}", key.0, revisions.collect::<Vec<_>>())

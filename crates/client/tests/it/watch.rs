@@ -46,7 +46,7 @@ async fn a_watch_survives_the_death_of_its_server() {
     let mut etcd = Etcd::start();
     let client = etcd.client().await;
     let mut watch = client.watch(WatchOptions::new(Keys::prefix("k")).prev_kv()).await.unwrap();
-    let first = watch.created_revision() + 1;
+    let first = watch.header().revision + 1;
     let writer = tokio::spawn({
         let client = client.clone();
         async move { write(&client, 600).await }
@@ -103,7 +103,7 @@ async fn a_slow_reader_holds_up_nobody_and_misses_nothing() {
     let client = etcd.client_with(options).await;
     let mut slow = client.watch(Keys::prefix("k")).await.unwrap();
     let mut fast = client.watch(Keys::prefix("k")).await.unwrap();
-    let first = slow.created_revision() + 1;
+    let first = slow.header().revision + 1;
     let reader = tokio::spawn(async move { revisions(&mut fast, 500).await });
     write(&client, 500).await;
     let expected: Vec<_> = (first..first + 500).collect();
@@ -122,7 +122,7 @@ async fn a_slow_reader_that_a_compaction_overtakes_learns_it() {
     let client = etcd.client_with(options).await;
     let mut slow = client.watch(Keys::prefix("k")).await.unwrap();
     let mut fast = client.watch(Keys::prefix("k")).await.unwrap();
-    let first = slow.created_revision() + 1;
+    let first = slow.header().revision + 1;
     let reader = tokio::spawn(async move { revisions(&mut fast, 500).await });
     let last = write(&client, 500).await;
     reader.await.unwrap();

@@ -1,0 +1,88 @@
+//! Completion scripts for shells, made from the tables of commands and flags.
+//!
+//! Each script is a list of what may follow which words.
+
+use std::fmt::Write as _;
+
+use crate::spec::{Command, Flag, GLOBAL_FLAGS, ROOT};
+
+/// The script for a shell, if it is one we know.
+pub(crate) fn script(program: &str, shell: &str) -> Option<String> {
+    match shell {
+        "bash" => Some(bash(program)),
+        "zsh" => Some(format!(
+            "#compdef {program}\nautoload -U +X bashcompinit && bashcompinit\n{}",
+            bash(program)
+        )),
+        "fish" => Some(fish(program)),
+        _ => None,
+    }
+}
+
+/// Each path of names with the words that may follow it.
+fn choices() -> Vec<(String, Vec<String>)> {
+    fn add(path: &str, command: &Command, all: &mut Vec<(String, Vec<String>)>) {
+        let names = command.children.iter().map(|child| child.name.to_owned());
+        let flags = command.flags.iter().chain(GLOBAL_FLAGS).map(|flag: &Flag| format!("--{}", flag.name));
+        all.push((path.to_owned(), names.chain(flags).collect()));
+        for child in command.children {
+            add(format!("{path} {}", child.name).trim_start(), child, all);
+        }
+    }
+    let mut all = Vec::new();
+    add("", &ROOT, &mut all);
+    all
+}
+
+fn bash(program: &str) -> String {
+    let function = format!("_{}", program.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let mut text = format!("{function}() {{\n    local word path=\"\"\n");
+    text.push_str("    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n");
+    text.push_str("        case \"$word\" in -*) ;; *) path=\"${path:+$path }$word\" ;; esac\n    done\n");
+    text.push_str("    case \"$path\" in\n");
+    for (path, words) in choices() {
+        let pattern = if path.is_empty() { "\"\"".to_owned() } else { format!("\"{path}\"") };
+        let words = words.join(" ");
+        let _infallible = writeln!(text, "        {pattern}) word=\"{words}\" ;;");
+    }
+    text.push_str("        *) word=\"\" ;;\n    esac\n");
+    text.push_str("    COMPREPLY=($(compgen -W \"$word\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n");
+    let _infallible = writeln!(text, "complete -F {function} {program}");
+    text
+}
+
+fn fish(program: &str) -> String {
+    let mut text = String::new();
+    for (path, words) in choices() {
+        let depth = path.split_whitespace().count();
+        for word in words.iter().filter(|_| depth < 2) {
+            let seen = match depth {
+                0 => "__fish_use_subcommand".to_owned(),
+                _ => format!("__fish_seen_subcommand_from {path}"),
+            };
+            let _infallible = match word.strip_prefix("--") {
+                Some(flag) if depth == 0 => writeln!(text, "complete -c {program} -l {flag}"),
+                Some(flag) if GLOBAL_FLAGS.iter().any(|global| global.name == flag) => Ok(()),
+                Some(flag) => writeln!(text, "complete -c {program} -n '{seen}' -l {flag}"),
+                None => writeln!(text, "complete -c {program} -f -n '{seen}' -a {word}"),
+            };
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_know_all_commands() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = script("etchedctl", shell).unwrap();
+            for word in ["compaction", "keep-alive", "print-value-only", "endpoints"] {
+                assert!(script.contains(word), "{word} in {shell}");
+            }
+        }
+        assert_eq!(script("etchedctl", "tcsh"), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! The format `protobuf`: the answer's bytes, as the server sent them.
+
+use etched_proto::etcdserverpb::ResponseHeader;
+use prost::Message;
+
+use super::Answer;
+
+/// The bytes; `None` for answers that are no message of the protocol.
+pub(super) fn render(answer: &Answer) -> Option<Vec<u8>> {
+    // etcdctl writes only the header of an answer about leases, and so do we.
+    let header = |header: &Option<ResponseHeader>| Some(header.unwrap_or_default().encode_to_vec());
+    match answer {
+        Answer::Get { response, .. } => Some(response.encode_to_vec()),
+        Answer::Put(response) => Some(response.encode_to_vec()),
+        Answer::Del(response) => Some(response.encode_to_vec()),
+        Answer::Txn(response) => Some(response.encode_to_vec()),
+        Answer::LeaseGrant(response) => header(&response.header),
+        Answer::LeaseRevoke { response, .. } => Some(response.encode_to_vec()),
+        Answer::LeaseKeepAlive(response) => header(&response.header),
+        Answer::LeaseTimeToLive { response, .. } => header(&response.header),
+        Answer::LeaseList(response) => header(&response.header),
+        Answer::MemberList(response) => Some(response.encode_to_vec()),
+        Answer::Alarm(response) => Some(response.encode_to_vec()),
+        Answer::Watch(_) | Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! The format `simple`: keys and values as they are, everything else in a line.
+
+use etched_proto::etcdserverpb::response_op::Response;
+use etched_proto::etcdserverpb::{
+    AlarmMember, AlarmType, DeleteRangeResponse, LeaseTimeToLiveResponse, PutResponse, RangeResponse,
+    TxnResponse,
+};
+use etched_proto::mvccpb::event::EventType;
+use etched_proto::mvccpb::{Event, KeyValue};
+
+use super::{Answer, Health, rows};
+use crate::text::duration;
+use crate::text::quote::hex_escape;
+
+pub(super) fn render(answer: &Answer, hex: bool) -> Vec<u8> {
+    let mut page = Page { bytes: Vec::new(), hex };
+    match answer {
+        Answer::Get { response, values_only: false } => page.get(response),
+        Answer::Get { response, values_only: true } => {
+            response.kvs.iter().for_each(|kv| page.data(&kv.value))
+        }
+        Answer::Put(response) => page.put(response),
+        Answer::Del(response) => page.del(response),
+        Answer::Txn(response) => page.txn(response),
+        Answer::Watch(watch) => watch.events.iter().for_each(|event| page.event(event)),
+        Answer::LeaseGrant(response) => {
+            page.line(&format!("lease {:016x} granted with TTL({}s)", response.id, response.ttl));
+        }
+        Answer::LeaseRevoke { id, .. } => page.line(&format!("lease {id:016x} revoked")),
+        Answer::LeaseKeepAlive(response) => {
+            page.line(&format!("lease {:016x} keepalived with TTL({})", response.id, response.ttl));
+        }
+        Answer::LeaseTimeToLive { response, with_keys } => page.time_to_live(response, *with_keys),
+        Answer::LeaseList(response) => {
+            page.line(&format!("found {} leases", response.leases.len()));
+            response.leases.iter().for_each(|lease| page.line(&format!("{:016x}", lease.id)));
+        }
+        Answer::MemberList(response) => {
+            response.members.iter().for_each(|member| page.row(&rows::member(member)))
+        }
+        Answer::Health(all) => all.iter().for_each(|health| page.health(health)),
+        Answer::Status(all) => all.iter().for_each(|status| page.row(&rows::status(status))),
+        Answer::HashKv(all) => all.iter().for_each(|hash| page.row(&rows::hash_kv(hash))),
+        Answer::Alarm(response) => response.alarms.iter().for_each(|alarm| page.line(&alarm_text(alarm))),
+    }
+    page.bytes
+}
+
+/// What is printed on standard error about an endpoint that is not well.
+pub(crate) fn unhealthy(health: &Health) -> String {
+    format!("{} is unhealthy: failed to commit proposal: {}", health.endpoint, health.error)
+}
+
+/// An alarm's name.
+pub(super) fn alarm_name(alarm: i32) -> String {
+    AlarmType::try_from(alarm).map_or_else(|_| alarm.to_string(), |alarm| alarm.as_str_name().to_owned())
+}
+
+fn alarm_text(alarm: &AlarmMember) -> String {
+    let member = (alarm.member_id != 0).then(|| format!("memberID:{}", alarm.member_id));
+    let kind = (alarm.alarm != 0).then(|| format!("alarm:{}", alarm_name(alarm.alarm)));
+    member.into_iter().chain(kind).collect::<Vec<_>>().join(" ")
+}
+
+struct Page {
+    bytes: Vec<u8>,
+    hex: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(b'\n');
+    }
+
+    fn row(&mut self, cells: &[String]) {
+        self.line(&cells.join(", "));
+    }
+
+    /// A key or a value.
+    fn data(&mut self, data: &[u8]) {
+        if self.hex {
+            self.line(&hex_escape(data));
+        } else {
+            self.bytes.extend_from_slice(data);
+            self.bytes.push(b'\n');
+        }
+    }
+
+    fn pair(&mut self, kv: &KeyValue) {
+        self.data(&kv.key);
+        self.data(&kv.value);
+    }
+
+    fn get(&mut self, response: &RangeResponse) {
+        response.kvs.iter().for_each(|kv| self.pair(kv));
+    }
+
+    fn put(&mut self, response: &PutResponse) {
+        self.line("OK");
+        response.prev_kv.iter().for_each(|kv| self.pair(kv));
+    }
+
+    fn del(&mut self, response: &DeleteRangeResponse) {
+        self.line(&response.deleted.to_string());
+        response.prev_kvs.iter().for_each(|kv| self.pair(kv));
+    }
+
+    fn txn(&mut self, response: &TxnResponse) {
+        self.line(if response.succeeded { "SUCCESS" } else { "FAILURE" });
+        for op in &response.responses {
+            self.line("");
+            match &op.response {
+                Some(Response::ResponseRange(response)) => self.get(response),
+                Some(Response::ResponsePut(response)) => self.put(response),
+                Some(Response::ResponseDeleteRange(response)) => self.del(response),
+                Some(Response::ResponseTxn(response)) => self.txn(response),
+                None => {}
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.line(event_name(event));
+        event.prev_kv.iter().for_each(|kv| self.pair(kv));
+        self.pair(event.kv.as_ref().unwrap_or(&KeyValue::default()));
+    }
+
+    fn time_to_live(&mut self, response: &LeaseTimeToLiveResponse, with_keys: bool) {
+        let LeaseTimeToLiveResponse { id, ttl, granted_ttl, keys, .. } = response;
+        if *granted_ttl == 0 && *ttl == -1 {
+            return self.line(&format!("lease {id:016x} already expired"));
+        }
+        let text = format!("lease {id:016x} granted with TTL({granted_ttl}s), remaining({ttl}s)");
+        self.bytes.extend_from_slice(text.as_bytes());
+        if with_keys {
+            let keys: Vec<_> = keys.iter().map(AsRef::as_ref).collect();
+            self.bytes.extend_from_slice(b", attached keys([");
+            self.bytes.extend_from_slice(&keys.join(&b" "[..]));
+            self.bytes.extend_from_slice(b"])");
+        }
+        self.line("");
+    }
+
+    fn health(&mut self, health: &Health) {
+        if health.healthy {
+            let took = duration::format(health.took);
+            self.line(&format!(
+                "{} is healthy: successfully committed proposal: took = {took}",
+                health.endpoint
+            ));
+        }
+    }
+}
+
+/// The word for a kind of event.
+pub(crate) fn event_name(event: &Event) -> &'static str {
+    match event.r#type() {
+        EventType::Put => "PUT",
+        EventType::Delete => "DELETE",
+    }
+}

@@ -1,0 +1,311 @@
+//! The commands and their flags, as data. Parsing, help and completion read these tables.
+
+/// A flag.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    pub(crate) short: Option<u8>,
+    pub(crate) kind: Kind,
+    /// In the form in which it would be typed.
+    pub(crate) default: &'static str,
+    pub(crate) about: &'static str,
+}
+
+/// What a flag's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Takes a value only behind an equals sign.
+    Bool,
+    Int,
+    Duration,
+    Text,
+    /// Separated by commas; a repeated flag adds to it.
+    List,
+}
+
+/// A command, or a family of commands if it has no action.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    /// The arguments, for the usage line.
+    pub(crate) arguments: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) flags: &'static [Flag],
+    pub(crate) action: Option<Action>,
+    pub(crate) children: &'static [Self],
+}
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Get,
+    Put,
+    Del,
+    Txn,
+    Compaction,
+    Watch,
+    LeaseGrant,
+    LeaseRevoke,
+    LeaseTimeToLive,
+    LeaseList,
+    LeaseKeepAlive,
+    MemberList,
+    EndpointHealth,
+    EndpointStatus,
+    EndpointHashKv,
+    AlarmList,
+    AlarmDisarm,
+    Defrag,
+    Version,
+    Completion,
+    Options,
+    Help,
+}
+
+const fn flag(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Flag {
+    Flag { name, short: None, kind, default, about }
+}
+
+const fn switch(name: &'static str, about: &'static str) -> Flag {
+    flag(name, Kind::Bool, "false", about)
+}
+
+const fn leaf(
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    flags: &'static [Flag],
+    action: Action,
+) -> Command {
+    Command { name, arguments, about, flags, action: Some(action), children: &[] }
+}
+
+const fn family(name: &'static str, about: &'static str, children: &'static [Command]) -> Command {
+    Command { name, arguments: "", about, flags: &[], action: None, children }
+}
+
+/// The flags of all commands. Each has an environment variable, `ETCDCTL_` and its name.
+pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
+    flag(
+        "auth-jwt-token",
+        Kind::Text,
+        "",
+        "token to send with requests (authentication is not supported yet)",
+    ),
+    flag("cacert", Kind::Text, "", "certificates of trusted authorities (TLS is not supported yet)"),
+    flag("cert", Kind::Text, "", "certificate of this client (TLS is not supported yet)"),
+    flag("command-timeout", Kind::Duration, "5s", "time limit of each request of a short command"),
+    switch("debug", "print the settings in use"),
+    flag("dial-timeout", Kind::Duration, "2s", "time limit of one attempt to connect"),
+    Flag {
+        name: "discovery-srv",
+        short: Some(b'd'),
+        kind: Kind::Text,
+        default: "",
+        about: "domain whose SRV records name the endpoints (not supported yet)",
+    },
+    flag("discovery-srv-name", Kind::Text, "", "service name within the domain of --discovery-srv"),
+    flag("endpoints", Kind::List, "127.0.0.1:2379", "members to talk to"),
+    switch("hex", "print bytes and ids as hexadecimal digits"),
+    flag("insecure-discovery", Kind::Bool, "true", "accept SRV records of endpoints without TLS"),
+    switch("insecure-skip-tls-verify", "do not check the servers' certificates (TLS is not supported yet)"),
+    flag("insecure-transport", Kind::Bool, "true", "do not use TLS"),
+    flag("keepalive-time", Kind::Duration, "2s", "silence after which a connection is probed (at least 10s)"),
+    flag("keepalive-timeout", Kind::Duration, "6s", "time after which an unanswered probe ends a connection"),
+    flag("key", Kind::Text, "", "private key of this client (TLS is not supported yet)"),
+    flag("max-recv-bytes", Kind::Int, "0", "largest answer in bytes; 0 means 2 GiB"),
+    flag("max-request-bytes", Kind::Int, "0", "largest request in bytes; 0 means 2 MiB"),
+    flag("password", Kind::Text, "", "password of --user (authentication is not supported yet)"),
+    flag("user", Kind::Text, "", "name[:password] (authentication is not supported yet)"),
+    Flag {
+        name: "write-out",
+        short: Some(b'w'),
+        kind: Kind::Text,
+        default: "simple",
+        about: "output format: simple, fields, json, protobuf or table",
+    },
+];
+
+/// The flag that every command has.
+pub(crate) const HELP_FLAG: Flag =
+    Flag { name: "help", short: Some(b'h'), kind: Kind::Bool, default: "false", about: "show this text" };
+
+pub(crate) const GET_FLAGS: &[Flag] = &[
+    flag("consistency", Kind::Text, "l", "linearizable (l) or serializable (s)"),
+    switch("count-only", "answer with the number of keys"),
+    switch("from-key", "all keys from the given one on"),
+    switch("keys-only", "leave out the values"),
+    flag("limit", Kind::Int, "0", "largest number of keys to answer with"),
+    flag("max-create-rev", Kind::Int, "0", "leave out keys created later"),
+    flag("max-mod-rev", Kind::Int, "0", "leave out keys changed later"),
+    flag("min-create-rev", Kind::Int, "0", "leave out keys created earlier"),
+    flag("min-mod-rev", Kind::Int, "0", "leave out keys changed earlier"),
+    flag("order", Kind::Text, "", "ASCEND or DESCEND"),
+    switch("prefix", "all keys that begin with the given one"),
+    switch("print-value-only", "print values without keys (simple format)"),
+    flag("rev", Kind::Int, "0", "read the state at this revision"),
+    flag("sort-by", Kind::Text, "", "CREATE, KEY, MODIFY, VALUE or VERSION"),
+    switch("stream", "fetch the range in chunks"),
+];
+
+pub(crate) const PUT_FLAGS: &[Flag] = &[
+    switch("ignore-lease", "keep the key's lease"),
+    switch("ignore-value", "keep the key's value"),
+    flag("lease", Kind::Text, "0", "lease to attach the key to, in hexadecimal digits"),
+    switch("prev-kv", "print the previous value"),
+];
+
+pub(crate) const DEL_FLAGS: &[Flag] = &[
+    switch("from-key", "all keys from the given one on"),
+    switch("prefix", "all keys that begin with the given one"),
+    switch("prev-kv", "print the deleted keys and values"),
+    switch("range", "delete a range without the two seconds to think it over"),
+];
+
+const TXN_FLAGS: &[Flag] = &[Flag {
+    name: "interactive",
+    short: Some(b'i'),
+    kind: Kind::Bool,
+    default: "false",
+    about: "prompt for the parts",
+}];
+
+pub(crate) const WATCH_FLAGS: &[Flag] = &[
+    Flag {
+        name: "interactive",
+        short: Some(b'i'),
+        kind: Kind::Bool,
+        default: "false",
+        about: "read watches from standard input",
+    },
+    switch("prefix", "all keys that begin with the given one"),
+    switch("prev-kv", "print the previous values"),
+    switch("progress-notify", "have the server tell the progress of an idle watch"),
+    flag("rev", Kind::Int, "0", "begin with the changes of this revision"),
+];
+
+const CLUSTER_FLAG: &[Flag] = &[switch("cluster", "all members of the cluster, rather than --endpoints")];
+const CONSISTENCY_FLAG: &[Flag] =
+    &[flag("consistency", Kind::Text, "l", "linearizable (l) or serializable (s)")];
+const HASHKV_FLAGS: &[Flag] = &[
+    switch("cluster", "all members of the cluster, rather than --endpoints"),
+    flag("rev", Kind::Int, "0", "hash the history up to this revision"),
+];
+
+/// All commands.
+pub(crate) const ROOT: Command = family(
+    "",
+    "Talks to an etcd or etched cluster.",
+    &[
+        family(
+            "alarm",
+            "Lists and disarms alarms",
+            &[
+                leaf("disarm", "", "Disarms all alarms", &[], Action::AlarmDisarm),
+                leaf("list", "", "Lists the alarms of all members", &[], Action::AlarmList),
+            ],
+        ),
+        leaf(
+            "compaction",
+            "[options] <revision>",
+            "Gives up the history before a revision",
+            &[switch("physical", "wait until the history is gone from the storage")],
+            Action::Compaction,
+        ),
+        leaf(
+            "completion",
+            "<bash|zsh|fish>",
+            "Prints a completion script for a shell",
+            &[],
+            Action::Completion,
+        ),
+        leaf(
+            "defrag",
+            "[options]",
+            "Gives free space of members' storage back",
+            CLUSTER_FLAG,
+            Action::Defrag,
+        ),
+        leaf(
+            "del",
+            "[options] <key> [range_end]",
+            "Deletes a key or a range of keys",
+            DEL_FLAGS,
+            Action::Del,
+        ),
+        family(
+            "endpoint",
+            "Asks members about themselves",
+            &[
+                leaf(
+                    "hashkv",
+                    "[options]",
+                    "Prints the hash of each member's history",
+                    HASHKV_FLAGS,
+                    Action::EndpointHashKv,
+                ),
+                leaf(
+                    "health",
+                    "[options]",
+                    "Checks whether members answer",
+                    CLUSTER_FLAG,
+                    Action::EndpointHealth,
+                ),
+                leaf(
+                    "status",
+                    "[options]",
+                    "Prints the state of each member",
+                    CLUSTER_FLAG,
+                    Action::EndpointStatus,
+                ),
+            ],
+        ),
+        leaf("get", "[options] <key> [range_end]", "Reads a key or a range of keys", GET_FLAGS, Action::Get),
+        leaf("help", "[command]", "Shows help for a command", &[], Action::Help),
+        family(
+            "lease",
+            "Creates, renews and ends leases",
+            &[
+                leaf("grant", "<ttl>", "Creates a lease of so many seconds", &[], Action::LeaseGrant),
+                leaf(
+                    "keep-alive",
+                    "[options] <lease>",
+                    "Renews a lease again and again",
+                    &[switch("once", "renew it only once")],
+                    Action::LeaseKeepAlive,
+                ),
+                leaf("list", "", "Lists all leases", &[], Action::LeaseList),
+                leaf("revoke", "<lease>", "Ends a lease and deletes its keys", &[], Action::LeaseRevoke),
+                leaf(
+                    "timetolive",
+                    "[options] <lease>",
+                    "Prints how long a lease has left",
+                    &[switch("keys", "print its keys too")],
+                    Action::LeaseTimeToLive,
+                ),
+            ],
+        ),
+        family(
+            "member",
+            "Tells about the members of the cluster",
+            &[leaf("list", "[options]", "Lists the members", CONSISTENCY_FLAG, Action::MemberList)],
+        ),
+        leaf("options", "", "Shows the flags of all commands", &[], Action::Options),
+        leaf(
+            "put",
+            "[options] <key> [value]",
+            "Writes a key; the value may come from standard input",
+            PUT_FLAGS,
+            Action::Put,
+        ),
+        leaf("txn", "[options]", "Runs a transaction read from standard input", TXN_FLAGS, Action::Txn),
+        leaf("version", "", "Prints the version", &[], Action::Version),
+        leaf(
+            "watch",
+            "[options] [key [range_end]] [-- command [argument...]]",
+            "Prints changes of keys as they happen",
+            WATCH_FLAGS,
+            Action::Watch,
+        ),
+    ],
+);
