@@ -327,7 +327,11 @@ impl Hub {
     fn listen(&mut self, slot: Slot<Watcher>) {
         let watcher = &mut self.watchers[slot];
         let listeners = &mut self.groups[watcher.group].listeners;
-        watcher.place = listeners.len();
+        watcher.place = u32::try_from(listeners.len()).expect("there are fewer than four billion watchers");
+        if listeners.is_empty() {
+            // Most groups have one watcher.
+            listeners.reserve_exact(1);
+        }
         listeners.push(slot);
     }
 
@@ -335,9 +339,9 @@ impl Hub {
     fn stop_listening(&mut self, slot: Slot<Watcher>) {
         let Watcher { group, place, .. } = self.watchers[slot];
         let listeners = &mut self.groups[group].listeners;
-        let removed = listeners.swap_remove(place);
+        let removed = listeners.swap_remove(place as usize);
         assert_eq!(removed, slot, "a listener knows its place");
-        if let Some(moved) = listeners.get(place) {
+        if let Some(moved) = listeners.get(place as usize) {
             self.watchers[*moved].place = place;
         }
     }

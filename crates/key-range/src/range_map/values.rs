@@ -1,14 +1,19 @@
 //! The values of one range: usually one, now and then thousands.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::collections::btree_set;
 use core::mem;
 
-/// A set that is never empty; a single value needs no allocation.
+/// A set that is never empty; a single value needs no allocation, and is what the size is made for.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::box_collection,
+    reason = "sets are rare, and the box lets a single value take half the space"
+)]
 pub(super) enum Values<V> {
     One(V),
-    Many(BTreeSet<V>),
+    Many(Box<BTreeSet<V>>),
 }
 
 /// What became of a value that was to be removed.
@@ -28,8 +33,10 @@ impl<V: Ord> Values<V> {
         match self {
             Self::One(held) if *held == value => false,
             Self::One(_) => {
-                let Self::One(held) = mem::replace(self, Self::Many(BTreeSet::new())) else { return false };
-                *self = Self::Many(BTreeSet::from([held, value]));
+                let before = mem::replace(self, Self::Many(Box::new(BTreeSet::from([value]))));
+                if let (Self::One(held), Self::Many(many)) = (before, self) {
+                    many.insert(held);
+                }
                 true
             }
             Self::Many(held) => held.insert(value),

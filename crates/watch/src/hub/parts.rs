@@ -39,7 +39,7 @@ pub(super) struct Watcher {
     pub(super) stream: Slot<Stream>,
     pub(super) group: Slot<Group>,
     /// Its place among the listeners of the group, while it is one of them.
-    pub(super) place: usize,
+    pub(super) place: u32,
     pub(super) watch_id: i64,
     /// No event below this revision is sent to it any more. Exact while it is behind; at the head it may be lower than
     /// it could be, so that a delivery need not touch it.
@@ -74,7 +74,7 @@ pub(super) struct Group {
     pub(super) range: KeyRange,
     pub(super) wish: Wish,
     /// How many belong to it, listening or behind.
-    pub(super) watchers: usize,
+    pub(super) watchers: u32,
     /// Those to whom events go when they are published.
     pub(super) listeners: Vec<Slot<Watcher>>,
     /// The list of events that matched, while events are being matched.
