@@ -1,56 +1,11 @@
 //! Messages that no sound member sends: refused, never a panic.
 
 use bytes::Bytes;
-use etched_raft_core::{ConfState, Message, MessageKind, RaftCore, StepError};
+use etched_raft_core::{ConfState, Message, MessageKind, RaftCore, Role, StepError};
 use proptest::prelude::*;
 
 use crate::cluster::Cluster;
-
-/// Writes a message field by field, as an enemy would.
-#[derive(Clone, Debug, Default)]
-struct Forged(Vec<u8>);
-
-impl Forged {
-    fn new(kind: MessageKind, from: u64, term: u64) -> Self {
-        Self::default().number(1, kind.number()).number(2, 1).number(3, from).number(4, term)
-    }
-
-    fn number(mut self, field: u64, number: u64) -> Self {
-        self.varint(field << 3);
-        self.varint(number);
-        self
-    }
-
-    fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn entry(self, kind: u64, term: u64, index: u64, data: &[u8]) -> Self {
-        let entry = Self::default().number(1, kind).number(2, term).number(3, index).bytes(4, data);
-        self.bytes(7, &entry.0)
-    }
-
-    fn snapshot(self, index: u64, term: u64, conf_state: &ConfState) -> Self {
-        let metadata = Self::default().bytes(1, &conf_state.encode()).number(2, index).number(3, term);
-        let snapshot = Self::default().bytes(2, &metadata.0);
-        self.bytes(9, &snapshot.0)
-    }
-
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number.to_le_bytes()[0]);
-    }
-
-    fn message(self) -> Message {
-        Message::decode(&self.0.into()).unwrap()
-    }
-}
+use crate::forged::Forged;
 
 /// Member 1 follows member 2 in term 1, with entries 1 and 2 committed.
 fn follower() -> Cluster {
@@ -132,6 +87,26 @@ fn a_late_rejection_does_not_send_a_follower_back() {
         let follower = cluster.node(1).core.status().followers[0];
         assert!(follower.next > follower.matched, "{follower:?}");
     }
+}
+
+#[test]
+fn votes_that_come_before_they_were_asked_for_make_no_leader() {
+    let mut cluster = follower();
+    cluster.node(1).slow = true;
+    cluster.propose(2, "not on the disk of member 1");
+    cluster.settle();
+    for _ in 0..25 {
+        cluster.input(1, RaftCore::tick);
+    }
+    assert_eq!(cluster.node(1).role, Role::PreCandidate);
+    for kind in [MessageKind::PreVoteResponse, MessageKind::VoteResponse] {
+        let result = cluster.input(1, |core| core.step(Forged::new(kind, 2, 2).message()));
+        assert_eq!(result, Err(StepError::Unasked));
+    }
+    cluster.sync(1);
+    let result =
+        cluster.input(1, |core| core.step(Forged::new(MessageKind::PreVoteResponse, 2, 2).message()));
+    assert_eq!((result, cluster.node(1).role), (Ok(()), Role::Candidate));
 }
 
 #[test]

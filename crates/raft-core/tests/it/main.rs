@@ -4,6 +4,7 @@
 
 mod cluster;
 mod conf_change;
+mod forged;
 mod garbage;
 mod reads;
 mod replication;

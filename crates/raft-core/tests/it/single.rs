@@ -132,6 +132,18 @@ fn what_was_applied_counts_as_committed_although_the_commit_index_was_not_synced
 }
 
 #[test]
+fn entries_that_are_not_applied_are_not_forgotten() {
+    let mut core = RaftCore::new(Config { applied: 2, ..Config::new(1) }, restored(3, 5)).unwrap();
+    core.compact(5);
+    assert_eq!(core.status().first_index, 3);
+    assert_eq!(core.entries(0, 9).len(), 3);
+    core.poll();
+    core.on_applied(3);
+    core.compact(5);
+    assert_eq!(core.status().first_index, 4);
+}
+
+#[test]
 fn settings_out_of_range_are_refused() {
     let check = |config: Config| {
         let result = RaftCore::new(config, restored(0, 0));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use etched_raft_core::{ConfState, MessageKind, SnapshotDelivery, SnapshotMeta, StepError};
 
 use crate::cluster::Cluster;
+use crate::forged::Forged;
 
 /// A leader that has compacted its log while member 3 was away.
 fn compacted() -> (Cluster, SnapshotMeta) {
@@ -79,6 +80,23 @@ fn a_snapshot_that_failed_is_sent_again() {
     cluster.input(1, |core| core.on_snapshot_sent(3, SnapshotDelivery::Failed));
     pass_time(&mut cluster);
     assert_eq!(cluster.node(3).installed, meta.index);
+}
+
+#[test]
+fn a_late_rejection_after_a_snapshot_does_not_send_a_follower_back_behind_its_acknowledgements() {
+    let (mut cluster, meta) = compacted();
+    pass_time(&mut cluster);
+    cluster.input(1, |core| core.supply_snapshot(&meta, Bytes::new()));
+    cluster.tick_all();
+    cluster.settle_if(|message| message.kind() != MessageKind::Snapshot);
+    cluster.input(1, |core| core.on_snapshot_sent(3, SnapshotDelivery::Done));
+    let before = cluster.node(1).core.status().followers[1];
+    assert_eq!((before.matched, before.next), (1, meta.index + 1));
+    let rejection =
+        Forged::new(MessageKind::AppendResponse, 3, meta.term).number(6, meta.index).number(10, 1);
+    cluster.input(1, |core| core.step(rejection.message())).unwrap();
+    let after = cluster.node(1).core.status().followers[1];
+    assert_eq!((after.matched, after.next), (1, 2));
 }
 
 #[test]
