@@ -51,6 +51,8 @@ pub struct ApplierOptions {
 pub(crate) enum ApplierOutput {
     /// An entry has its outcome; who waits for `request_id` is answered.
     Outcome { request_id: u64, result: Result<Outcome, Refusal> },
+    /// An entry has its outcome, which is held back until a compaction is finished, however long that takes.
+    Held { request_id: u64 },
     /// Answer a caller.
     Respond { caller: Caller, result: Result<Answer, ApiError> },
     /// Give a response to a watch stream.
@@ -170,7 +172,10 @@ impl Applier {
         // A compaction that is long finished has nothing left to wait for.
         let is_compacting = self.machine.store().compaction_pending().is_some();
         match effects.wait_for_compaction {
-            Some(revision) if is_compacting => self.upkeep.hold_answer(revision, request_id, outcome),
+            Some(revision) if is_compacting => {
+                self.upkeep.hold_answer(revision, request_id, outcome);
+                self.outputs.push_back(ApplierOutput::Held { request_id });
+            }
             Some(_) | None => {
                 self.outputs.push_back(ApplierOutput::Outcome { request_id, result: outcome });
             }

@@ -456,6 +456,7 @@ impl Member {
         while let Some(output) = self.applier.poll() {
             match output {
                 ApplierOutput::Outcome { request_id, result } => self.on_outcome(request_id, result),
+                ApplierOutput::Held { request_id } => self.waiters.wait_on(request_id),
                 ApplierOutput::Respond { caller, result } => self.respond(caller, result),
                 ApplierOutput::Deliver(delivery) => {
                     if let Some(front) = self.streams.get(&delivery.stream) {
@@ -546,6 +547,12 @@ impl Member {
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.applier.failure()
+    }
+
+    /// When the member wants a turn although nothing arrives, if ever; ticks are apart from this.
+    #[must_use]
+    pub fn next_turn_ns(&self) -> Option<u64> {
+        self.applier.compaction_due_ns()
     }
 
     /// The leader's id, 0 if none is known.

@@ -49,6 +49,14 @@ impl Waiters {
         Some(waiter.caller)
     }
 
+    /// Lets the caller of `id` wait without a deadline, as its outcome is known and only held back.
+    pub(crate) fn wait_on(&mut self, id: u64) {
+        let position = id.checked_sub(self.first).and_then(|position| usize::try_from(position).ok());
+        if let Some(Some(waiter)) = position.and_then(|position| self.slots.get_mut(position)) {
+            waiter.deadline_ns = u64::MAX;
+        }
+    }
+
     /// Takes all callers whose deadline has passed.
     pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Caller> {
         let mut late = Vec::new();
@@ -109,6 +117,15 @@ mod tests {
         assert_eq!(waiters.waiting(), 0);
         assert_eq!(waiters.take(first - 100), None);
         assert_eq!(waiters.take(second + 100), None);
+    }
+
+    #[test]
+    fn a_caller_whose_outcome_is_held_back_is_never_late() {
+        let mut waiters = Waiters::new(1, 1);
+        let id = waiters.next_for(caller(1), 10);
+        waiters.wait_on(id);
+        assert_eq!(waiters.take_late(1_000), []);
+        assert_eq!(waiters.take(id), Some(caller(1)));
     }
 
     #[test]

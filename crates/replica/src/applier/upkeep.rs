@@ -102,4 +102,10 @@ impl Applier {
         }
         self.upkeep.pause_ns == 0
     }
+
+    /// When the next slice of a compaction is due, if one can be worked on.
+    pub(crate) fn compaction_due_ns(&self) -> Option<u64> {
+        let revision = self.machine.store().compaction_pending()?;
+        (revision <= self.upkeep.committed_revision).then_some(self.upkeep.due_ns)
+    }
 }

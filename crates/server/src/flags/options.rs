@@ -232,7 +232,7 @@ fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
         value_cache_bytes: size(typed, "value-cache-bytes")?,
         auto_compaction: auto_compaction(typed)?,
         compaction_batch_limit: batch_limit,
-        compaction_sleep_interval: or_default(duration(typed, "compaction-sleep-interval")?, 10),
+        compaction_sleep_interval: or_default(duration(typed, "compaction-sleep-interval")?, 1),
     })
 }
 

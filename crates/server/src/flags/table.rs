@@ -338,7 +338,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Features, "corrupt-check-time", Time, "0s", SMALL_CLUSTER, "Time between two comparisons of all members' data."),
     flag(Features, "compact-hash-check-time", Time, "1m0s", SMALL_CLUSTER, "Time between two comparisons of all members' compaction hashes."),
     flag(Features, "compaction-batch-limit", Signed, "0", Full, "Revisions removed at a time; 0 is 1000."),
-    flag(Features, "compaction-sleep-interval", Time, "0s", Full, "Pause between two removals; 0 is 10ms."),
+    flag(Features, "compaction-sleep-interval", Time, "0s", Full, "Pause between two removals; 0 is 1ms."),
     flag(Features, "watch-progress-notify-interval", Time, "0s", Full, "Time between progress notifications of a watch; 0 is 10m."),
     flag(Features, "warning-apply-duration", Time, "100ms", Full, "Duration of applying an entry from which a warning is logged."),
     flag(Features, "bootstrap-defrag-threshold-megabytes", Unsigned, "0", later("defragmentation at start", &["0"]), "Megabytes to win from which the store is defragmented at start; 0 is never."),

@@ -261,7 +261,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(options.limits.max_request_bytes, 1_572_864);
     assert_eq!(options.limits.watch_progress_notify_interval.as_secs(), 600);
     assert_eq!(options.store.compaction_batch_limit, 1000);
-    assert_eq!(options.store.compaction_sleep_interval.as_millis(), 10);
+    assert_eq!(options.store.compaction_sleep_interval.as_millis(), 1);
     assert_eq!(options.store.auto_compaction, AutoCompaction::Off);
     assert_eq!(options.listen.keepalive_interval.as_secs(), 7200);
     assert_eq!(options.http.origins, None);

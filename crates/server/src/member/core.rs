@@ -84,8 +84,8 @@ impl Core {
         loop {
             let wants_incoming = !self.member.is_congested();
             if !has_more {
-                let wait = next_tick.saturating_sub(self.clock.elapsed());
-                self.inbox.park(wait, wants_incoming);
+                let due = self.member.next_turn_ns().map_or(next_tick, Duration::from_nanos).min(next_tick);
+                self.inbox.park(due.saturating_sub(self.clock.elapsed()), wants_incoming);
             }
             self.inbox.take(&mut incoming, &mut control, wants_incoming);
             let now = self.clock.elapsed();
