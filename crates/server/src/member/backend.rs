@@ -56,7 +56,12 @@ impl BackendThread {
     }
 }
 
+/// How much the thread gives way to those that serve clients; 19 would be all the way.
+const NICENESS: i32 = 10;
+
 fn run(parts: &BackendParts, waiting: &Receiver<Commit>) {
+    // Where it is not permitted the thread competes like any other.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     while let Ok(commit) = waiting.recv() {
         match carry_out(parts, &commit) {
             Ok(committed) => parts.inbox.push_control(Control::Committed(committed)),
