@@ -18,7 +18,8 @@ use etched_lease::{ClockOptions, LeaseClock};
 use etched_mvcc::Change;
 use etched_raft_core::{ConfChange, ConfChangeError, ConfState, Entry};
 use etched_state_machine::{
-    AlarmRequest, Applied, ApplyError, Command, Effects, Options, Outcome, ReadError, Refusal, RestoreError, StateMachine, Txn,
+    AlarmRequest, Applied, ApplyError, Command, Effects, Options, Outcome, ReadError, Refusal, RestoreError,
+    StateMachine, Txn,
 };
 use etched_watch::{Delivery, Hub, HubOptions};
 
@@ -210,13 +211,23 @@ impl Applier {
     }
 
     /// Applies an entry that changes the membership; an undecodable one changes nothing.
-    pub(crate) fn apply_conf_change(&mut self, entry: &Entry, change: Option<&ConfChange>, state: &ConfState, now_ns: u64) {
+    pub(crate) fn apply_conf_change(
+        &mut self,
+        entry: &Entry,
+        change: Option<&ConfChange>,
+        state: &ConfState,
+        now_ns: u64,
+    ) {
         if entry.index <= self.machine.applied().0 || self.failure.is_some() {
             return;
         }
         let record = change.map(convert::conf_change).unwrap_or_default();
-        let applied =
-            self.machine.apply_conf_change(entry.index, entry.term, &record, convert::conf_state_stored(state));
+        let applied = self.machine.apply_conf_change(
+            entry.index,
+            entry.term,
+            &record,
+            convert::conf_state_stored(state),
+        );
         if applied.outcome.is_ok()
             && let Some(member) = self.machine.members().get(record.node_id)
         {

@@ -42,10 +42,12 @@ mod tests {
 
     #[test]
     fn an_event_reads_back_as_the_message_it_stands_for() {
-        let kv = KeyValue { key: "k".into(), value: vec![7; 300].into(), mod_revision: 3, ..KeyValue::default() };
+        let kv =
+            KeyValue { key: "k".into(), value: vec![7; 300].into(), mod_revision: 3, ..KeyValue::default() };
         let prev = KeyValue { key: "k".into(), mod_revision: 2, ..KeyValue::default() };
         let (record, previous) = (Bytes::from(kv.encode_to_vec()), Bytes::from(prev.encode_to_vec()));
-        for (kind, event_type) in [(ChangeKind::Put, EventType::Put), (ChangeKind::Delete, EventType::Delete)] {
+        for (kind, event_type) in [(ChangeKind::Put, EventType::Put), (ChangeKind::Delete, EventType::Delete)]
+        {
             let expected =
                 Event { r#type: event_type.into(), kv: Some(kv.clone()), prev_kv: Some(prev.clone()) };
             assert_eq!(encode_event(kind, &record, Some(&previous)), expected.encode_to_vec());

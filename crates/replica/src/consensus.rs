@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use etched_raft_core::{
-    ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message, RaftCore, ReadTicket,
-    Restored, Role, Status,
+    ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message, RaftCore,
+    ReadTicket, Restored, Role, Status,
 };
 
 /// What the shell must do for consensus, in this order.
@@ -123,7 +123,10 @@ impl Consensus {
     }
 
     /// Takes over a change of membership that the state machine found valid; `None` for an invalid one.
-    pub(crate) fn apply_conf_change(&mut self, change: Option<&ConfChange>) -> Result<ConfState, ConfChangeError> {
+    pub(crate) fn apply_conf_change(
+        &mut self,
+        change: Option<&ConfChange>,
+    ) -> Result<ConfState, ConfChangeError> {
         self.raft.apply_conf_change(change)
     }
 

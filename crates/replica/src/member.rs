@@ -14,8 +14,8 @@ use etched_state_machine::{Command, HashPlan, Header, Outcome, Refusal, Txn, sch
 use etched_watch::StreamId;
 
 use crate::applier::{self, Applier, ApplierOutput, Failure};
-use crate::convert;
 use crate::consensus::{Consensus, ConsensusOutput};
+use crate::convert;
 use crate::options::{Limits, MemberOptions, Start, StartError};
 use crate::output::{Commit, Deliver, HashJob, LogSnapshot, Notice, Output, Persist, Respond};
 use crate::presence::Announcer;
@@ -79,7 +79,8 @@ impl Member {
     pub fn new(view: &dyn ReadView, start: Start, options: MemberOptions) -> Result<Self, StartError> {
         let applier = Applier::restore(view, options.applier)?;
         let (applied, _) = applier.machine().applied();
-        let (config, restored) = start.check(applied, convert::conf_state_raft(applier.machine().conf_state()))?;
+        let (config, restored) =
+            start.check(applied, convert::conf_state_raft(applier.machine().conf_state()))?;
         let snapshot_index = restored.snapshot.index;
         let consensus = Consensus::new(config, restored)?;
         Ok(Self {
@@ -118,7 +119,9 @@ impl Member {
                 Err(refusal) => self.respond(caller, Err(refusal.into())),
             },
             Request::Barrier => self.read(Read { caller, kind: ReadKind::Nothing }, false),
-            Request::Members { linearizable } => self.read(Read { caller, kind: ReadKind::Members }, !linearizable),
+            Request::Members { linearizable } => {
+                self.read(Read { caller, kind: ReadKind::Members }, !linearizable)
+            }
             Request::LeaseRenew { id } => self.applier.renew_lease(caller, id, now_ns),
             Request::LeaseTimeToLive { id, keys } => {
                 let result = self.applier.lease_time_to_live(id, keys, now_ns);
@@ -477,11 +480,7 @@ impl Member {
         }
     }
 
-    fn on_outcome(
-        &mut self,
-        request_id: u64,
-        result: Result<Outcome, Refusal>,
-    ) {
+    fn on_outcome(&mut self, request_id: u64, result: Result<Outcome, Refusal>) {
         if let Some(caller) = self.refused_by_alarm.remove(&request_id) {
             return self.respond(caller, Err(Refusal::NoSpace.into()));
         }
@@ -509,7 +508,11 @@ impl Member {
         let entries = index.saturating_sub(self.commit.snapshot_index);
         let snapshot_due = self.commit.snapshot_wanted || entries >= self.limits.snapshot_entries;
         let old = self.commit.since_ns.is_some_and(|since| now_ns - since >= self.limits.commit_interval_ns);
-        let due = self.commit.wanted || self.applier.wants_commit() || snapshot_due || old || pending >= self.limits.commit_bytes_max;
+        let due = self.commit.wanted
+            || self.applier.wants_commit()
+            || snapshot_due
+            || old
+            || pending >= self.limits.commit_bytes_max;
         if due {
             let snapshot = (snapshot_due && entries > 0).then(|| LogSnapshot {
                 index,

@@ -51,7 +51,11 @@ impl ReadQueue {
     /// All that was collected now waits for `barrier`.
     pub(crate) fn start(&mut self, barrier: Barrier, deadline_ns: u64) {
         let reads = std::mem::take(&mut self.collecting);
-        self.confirming.entry(barrier).or_insert(Round { deadline_ns, reads: Vec::new() }).reads.extend(reads);
+        self.confirming
+            .entry(barrier)
+            .or_insert(Round { deadline_ns, reads: Vec::new() })
+            .reads
+            .extend(reads);
     }
 
     /// The barrier's reads may be served once `index` is applied.
@@ -80,8 +84,12 @@ impl ReadQueue {
 
     /// Takes the reads that have waited too long for their barrier.
     pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Read> {
-        let late: Vec<Barrier> =
-            self.confirming.iter().filter(|(_, round)| round.deadline_ns <= now_ns).map(|(b, _)| *b).collect();
+        let late: Vec<Barrier> = self
+            .confirming
+            .iter()
+            .filter(|(_, round)| round.deadline_ns <= now_ns)
+            .map(|(b, _)| *b)
+            .collect();
         late.into_iter().flat_map(|barrier| self.on_lost(barrier)).collect()
     }
 }

@@ -120,7 +120,9 @@ mod tests {
     fn periodic_mode_compacts_at_what_was_current_a_retention_ago() {
         let mut compactor = AutoCompactor::new(AutoCompaction::Periodic { retention_ns: 100 });
         let due: Vec<(u64, i64)> = (0..=40)
-            .filter_map(|step| compactor.on_tick(step * 10, 1_000 + step.cast_signed()).map(|at| (step * 10, at)))
+            .filter_map(|step| {
+                compactor.on_tick(step * 10, 1_000 + step.cast_signed()).map(|at| (step * 10, at))
+            })
             .collect();
         assert_eq!(due, [(100, 1_000), (200, 1_010), (300, 1_020), (400, 1_030)]);
     }
@@ -131,7 +133,11 @@ mod tests {
         let due: Vec<u64> = (0..=60)
             .filter_map(|step| compactor.on_tick(step * (HOUR_NS / 10), step.cast_signed()).map(|_| step))
             .collect();
-        assert_eq!(due, [31, 41, 51], "the sample at time zero has revision 0, at which nothing is to compact");
+        assert_eq!(
+            due,
+            [31, 41, 51],
+            "the sample at time zero has revision 0, at which nothing is to compact"
+        );
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Applier {
                 self.range_jobs.jobs.push_back(RangeJob { caller, ..job });
             }
             Ok(Some(_)) => {
-                self.outputs.push_back(ApplierOutput::Respond { caller, result: Err(ApiError::TooManyRequests) });
+                self.outputs
+                    .push_back(ApplierOutput::Respond { caller, result: Err(ApiError::TooManyRequests) });
             }
             Ok(None) => {
                 let result = self.machine.range(view, &range);
@@ -92,8 +93,12 @@ impl Applier {
         if wanted <= SLICE_KEYS {
             return Ok(None);
         }
-        let output =
-            RangeOutput { records: Vec::with_capacity(wanted), more: wanted < keys, count, revision: current };
+        let output = RangeOutput {
+            records: Vec::with_capacity(wanted),
+            more: wanted < keys,
+            count,
+            revision: current,
+        };
         Ok(Some(RangeJob {
             caller: Caller { front: 0, token: 0 },
             rest: query.range.clone(),

@@ -17,7 +17,9 @@ const HISTORY_REVISIONS_MAX: usize = 1_000;
 impl Applier {
     pub(crate) fn watch(&mut self, call: WatchCall, now_ns: u64) {
         match call {
-            WatchCall::Open { stream, progress_interval_ns } => self.hub.open(stream, now_ns, progress_interval_ns),
+            WatchCall::Open { stream, progress_interval_ns } => {
+                self.hub.open(stream, now_ns, progress_interval_ns)
+            }
             WatchCall::Create { stream, create } => self.hub.create(stream, create),
             WatchCall::Cancel { stream, watch_id } => self.hub.cancel(stream, watch_id),
             WatchCall::Progress { stream } => self.hub.request_progress(stream),
@@ -66,7 +68,9 @@ impl Applier {
         let bytes = encode_event(change.kind, &change.record, None);
         let with_prev = if wants_previous && !change.created {
             match self.machine.store().record_at(view, &change.key, change.revision.main - 1) {
-                Ok(previous) => previous.map(|previous| encode_event(change.kind, &change.record, Some(&previous))),
+                Ok(previous) => {
+                    previous.map(|previous| encode_event(change.kind, &change.record, Some(&previous)))
+                }
                 // What is compacted is left out, as etcd does.
                 Err(RangeError::Compacted | RangeError::FutureRevision) => None,
                 Err(RangeError::Backend(error)) => return Err(error),

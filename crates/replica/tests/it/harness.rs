@@ -138,8 +138,8 @@ impl Harness {
 
     /// Power is lost: what was not synced is gone, and the member starts again.
     pub(crate) fn crash(self, settings: Settings) -> Self {
-        let mut harness =
-            Self::start(self.disk, settings, self.now + SECOND, self.lives + 1).expect("the member starts again");
+        let mut harness = Self::start(self.disk, settings, self.now + SECOND, self.lives + 1)
+            .expect("the member starts again");
         harness.run();
         harness
     }

@@ -41,7 +41,9 @@ fn a_put_is_answered_after_its_entry_is_persisted_and_not_before() {
     harness.run();
     assert!(harness.answer(token).is_none());
     harness.release_persists();
-    assert!(matches!(harness.answer(token), Some(Ok(Answer::Applied(Outcome::Put(done)))) if done.revision == 2));
+    assert!(
+        matches!(harness.answer(token), Some(Ok(Answer::Applied(Outcome::Put(done)))) if done.revision == 2)
+    );
 }
 
 #[test]
@@ -84,7 +86,8 @@ fn a_log_that_ends_before_what_the_backend_applied_is_refused() {
     harness.run();
     let mut disk: Disk = harness.disk;
     disk.forget_snapshot_and_lose_all();
-    let error = Harness::start(disk, Settings::default(), 0, 2).err().expect("acknowledged entries are missing");
+    let error =
+        Harness::start(disk, Settings::default(), 0, 2).err().expect("acknowledged entries are missing");
     assert!(error.to_string().starts_with("the log ends at index 0"), "{error}");
 }
 
@@ -102,7 +105,10 @@ fn a_large_range_reads_one_revision_while_writes_go_on() {
     let Some(Ok(Answer::Range(output))) = harness.answer(read) else { panic!("the read is answered") };
     assert_eq!((output.records.len(), output.count, output.more), (20_000, 20_000, false));
     let newest = output.records.last().expect("there are records");
-    assert!(newest.windows(3).any(|window| window == b"old"), "the read is of the revision at which it began");
+    assert!(
+        newest.windows(3).any(|window| window == b"old"),
+        "the read is of the revision at which it began"
+    );
 }
 
 #[test]
