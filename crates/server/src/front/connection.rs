@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tonic::body::Body;
 
 use crate::flags::{LimitOptions, ListenOptions};
-use crate::grpc::{self, Services};
+use crate::grpc::{self, AnswerBody, Services};
 use crate::http::{Role, Site};
 
 /// Time for the head of an HTTP/1.1 request.
@@ -50,7 +50,9 @@ pub(super) fn protocol(limits: &LimitOptions, listen: &ListenOptions) -> auto::B
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEADERS_BYTES_MAX)
-        .max_send_buf_size(SEND_BUFFER_BYTES);
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        // No gRPC client reads it, and it costs bytes in each answer.
+        .auto_date_header(false);
     if !listen.keepalive_interval.is_zero() {
         http2.keep_alive_interval(listen.keepalive_interval);
         // "Never" is not known to HTTP/2's keep-alive; a day is as good.
@@ -100,7 +102,7 @@ struct Answerer {
 }
 
 impl Service<Request<Incoming>> for Answerer {
-    type Response = Response<Body>;
+    type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -127,12 +129,14 @@ enum Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<AnswerBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Grpc(call) => Pin::new(call).poll(context).map(Ok),
-            Self::Http(answer) => answer.as_mut().poll(context).map(Ok),
+            Self::Http(answer) => {
+                answer.as_mut().poll(context).map(|response| Ok(response.map(AnswerBody::Library)))
+            }
         }
     }
 }

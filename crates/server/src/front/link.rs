@@ -118,7 +118,7 @@ impl Link {
     }
 
     /// Hands out what comes from the member, and hands over what gathered for it, for ever.
-    pub(super) async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let outgoing = self.mailbox.run_outgoing(|submissions| self.api().submit(self.front, submissions));
         tokio::join!(self.mailbox.run(), outgoing);
     }

@@ -15,15 +15,39 @@ use tonic::codegen::BoxFuture;
 use tonic::{Code, Status};
 
 use super::status::{Reading, as_grpc_go};
+use super::unary::AnswerBody;
 use crate::front::Link;
 use crate::metrics::rpc::{MethodId, Shape};
 
-/// What the library gives for a call.
-pub(super) type Answering = BoxFuture<Response<Body>, Infallible>;
+/// A call that is being answered.
+pub(super) enum Answering {
+    /// By the library.
+    Library(BoxFuture<Response<Body>, Infallible>),
+    /// By this module's own hand.
+    Own(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>),
+    /// It is answered already.
+    Ready(Option<Response<Body>>),
+}
 
-/// An answer that is there already.
-pub(super) fn ready(status: Status) -> Answering {
-    Box::pin(std::future::ready(Ok(status.into_http())))
+impl Answering {
+    /// An answer that is a status and nothing else.
+    pub(super) fn status(status: Status) -> Self {
+        Self::Ready(Some(status.into_http()))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        match self {
+            Self::Own(answering) => answering.as_mut().poll(context),
+            Self::Library(answering) => match answering.as_mut().poll(context) {
+                Poll::Ready(Ok(response)) => Poll::Ready(response.map(AnswerBody::Library)),
+                Poll::Pending => Poll::Pending,
+            },
+            Self::Ready(response) => match response.take() {
+                Some(response) => Poll::Ready(response.map(AnswerBody::Library)),
+                None => Poll::Pending,
+            },
+        }
+    }
 }
 
 /// A call; resolves to its response.
@@ -45,31 +69,29 @@ impl Call {
 
     /// A call that does not reach a method.
     pub(super) fn refused(response: Response<Body>) -> Self {
-        Self::uncounted(Box::pin(std::future::ready(Ok(response))))
+        Self::uncounted(Answering::Ready(Some(response)))
     }
 }
 
 impl Future for Call {
-    type Output = Response<Body>;
+    type Output = Response<AnswerBody>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
-        let Poll::Ready(Ok(mut response)) = self.answering.as_mut().poll(context) else {
-            return Poll::Pending;
-        };
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        let Poll::Ready(response) = self.answering.poll(context) else { return Poll::Pending };
         let Some(mut record) = self.record.take() else { return Poll::Ready(response) };
         // Only a response that is an error and nothing else has its status here.
         if let Some(status) = Status::from_header_map(response.headers()) {
             let status = as_grpc_go(status, Reading::Request);
             record.finish(status.code());
-            response = status.into_http();
-        } else if record.id.method().shape == Shape::Unary {
+            return Poll::Ready(status.into_http().map(AnswerBody::Library));
+        }
+        if record.id.method().shape == Shape::Unary {
             record.link.metrics().rpc.receive(record.id);
             record.link.metrics().rpc.send(record.id);
             record.finish(Code::Ok);
-        } else {
-            response = response.map(|body| Body::new(RecordedBody { body, record }));
+            return Poll::Ready(response);
         }
-        Poll::Ready(response)
+        Poll::Ready(response.map(|body| AnswerBody::Library(Body::new(RecordedBody { body, record }))))
     }
 }
 
@@ -111,7 +133,7 @@ impl Drop for Record {
 
 /// The body of a stream, whose last frame tells how it ended.
 struct RecordedBody {
-    body: Body,
+    body: AnswerBody,
     record: Record,
 }
 

@@ -48,6 +48,51 @@ pub(super) fn header(link: &Link, own: i64, current: i64, raft_term: u64) -> Opt
     Some(convert::header(link.identity(), revision, raft_term))
 }
 
+impl KvService {
+    pub(super) async fn answer_range(
+        self,
+        request: wire::RangeRequest,
+    ) -> Result<wire::RangeResponse, Status> {
+        let range = convert::range(request);
+        if self.link.is_learner() && !range.serializable {
+            return Err(status::NOT_FOR_LEARNERS.into());
+        }
+        let answered = ask(&self.link, api::Request::Range(range)).await?;
+        let Answer::Range(output) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, output.revision, answered.revision, answered.raft_term);
+        Ok(convert::range_response(header, output))
+    }
+
+    pub(super) async fn answer_put(self, request: wire::PutRequest) -> Result<wire::PutResponse, Status> {
+        let size = (request.key.len() + request.value.len()) as u64;
+        let command = Command::Put(convert::put(request));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Put(done) = outcome else { return Err(mismatched_answer()) };
+        self.link.metrics().put_bytes.add(size);
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(convert::put_response(header, done))
+    }
+
+    pub(super) async fn answer_delete_range(
+        self,
+        request: wire::DeleteRangeRequest,
+    ) -> Result<wire::DeleteRangeResponse, Status> {
+        let command = Command::DeleteRange(convert::delete_range(request));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::DeleteRange(done) = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(convert::delete_response(header, done))
+    }
+
+    pub(super) async fn answer_txn(self, request: wire::TxnRequest) -> Result<wire::TxnResponse, Status> {
+        let command = Command::Txn(convert::txn(request));
+        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
+        let Outcome::Txn(done) = outcome else { return Err(mismatched_answer()) };
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(convert::txn_response(header, done))
+    }
+}
+
 #[tonic::async_trait]
 impl Kv for KvService {
     type RangeStreamStream = RangeStream;
@@ -56,14 +101,7 @@ impl Kv for KvService {
         &self,
         request: Request<wire::RangeRequest>,
     ) -> Result<Response<wire::RangeResponse>, Status> {
-        let range = convert::range(request.into_inner());
-        if self.link.is_learner() && !range.serializable {
-            return Err(status::NOT_FOR_LEARNERS.into());
-        }
-        let answered = ask(&self.link, api::Request::Range(range)).await?;
-        let Answer::Range(output) = answered.answer else { return Err(mismatched_answer()) };
-        let header = header(&self.link, output.revision, answered.revision, answered.raft_term);
-        Ok(Response::new(convert::range_response(header, output)))
+        self.clone().answer_range(request.into_inner()).await.map(Response::new)
     }
 
     async fn range_stream(
@@ -76,33 +114,18 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<wire::PutRequest>) -> Result<Response<wire::PutResponse>, Status> {
-        let request = request.into_inner();
-        let size = (request.key.len() + request.value.len()) as u64;
-        let command = Command::Put(convert::put(request));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::Put(done) = outcome else { return Err(mismatched_answer()) };
-        self.link.metrics().put_bytes.add(size);
-        let header = header(&self.link, done.revision, revision, raft_term);
-        Ok(Response::new(convert::put_response(header, done)))
+        self.clone().answer_put(request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_range(
         &self,
         request: Request<wire::DeleteRangeRequest>,
     ) -> Result<Response<wire::DeleteRangeResponse>, Status> {
-        let command = Command::DeleteRange(convert::delete_range(request.into_inner()));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::DeleteRange(done) = outcome else { return Err(mismatched_answer()) };
-        let header = header(&self.link, done.revision, revision, raft_term);
-        Ok(Response::new(convert::delete_response(header, done)))
+        self.clone().answer_delete_range(request.into_inner()).await.map(Response::new)
     }
 
     async fn txn(&self, request: Request<wire::TxnRequest>) -> Result<Response<wire::TxnResponse>, Status> {
-        let command = Command::Txn(convert::txn(request.into_inner()));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::Txn(done) = outcome else { return Err(mismatched_answer()) };
-        let header = header(&self.link, done.revision, revision, raft_term);
-        Ok(Response::new(convert::txn_response(header, done)))
+        self.clone().answer_txn(request.into_inner()).await.map(Response::new)
     }
 
     async fn compact(

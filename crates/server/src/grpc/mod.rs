@@ -4,12 +4,12 @@
 //! Calls are dispatched by path, without a router between the connection and the service, and watched by a
 //! `Call` of this module, which counts them and gives the library's own errors the texts of grpc-go.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etched_proto::wire::etcdserverpb as wire;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, Method as HttpMethod, Request};
+use http::{HeaderName, HeaderValue, Method as HttpMethod, Request};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
@@ -31,19 +31,25 @@ mod range_stream;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
+mod unary;
 mod watch;
 
+use call::Answering;
 pub(crate) use call::Call;
 use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
+pub(crate) use unary::AnswerBody;
 
 use crate::front::Link;
 use crate::metrics::rpc::{Found, MethodId, find};
+use crate::metrics::{CallKind, Number};
 
 /// What a message may be larger than `--max-request-bytes`.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
 
 /// The largest message that is sent: what the four bytes of its length can say in Go.
 const SENT_BYTES_MAX: usize = i32::MAX as usize;
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// How the services are to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,10 @@ pub(crate) struct GrpcOptions {
 pub(crate) struct Services {
     link: Arc<Link>,
     slow_call: Duration,
+    last_client: Mutex<Option<(String, CallKind, Arc<Number>)>>,
+    received_max: usize,
+    /// Answers the calls that come often.
+    hot: kv::KvService,
     kv: wire::kv_server::KvServer<kv::KvService>,
     watch: wire::watch_server::WatchServer<watch::WatchService>,
     lease: wire::lease_server::LeaseServer<lease::LeaseService>,
@@ -78,8 +88,8 @@ impl std::fmt::Debug for Services {
 
 /// The two versions of the reflection service, whose types have no names outside their library.
 trait Reflect: Send + Sync {
-    fn v1(&self, request: Request<Body>) -> call::Answering;
-    fn v1alpha(&self, request: Request<Body>) -> call::Answering;
+    fn v1(&self, request: Request<Body>) -> Answering;
+    fn v1alpha(&self, request: Request<Body>) -> Answering;
 }
 
 struct Reflection<A: ServerReflection, B: ServerReflectionAlpha> {
@@ -88,12 +98,12 @@ struct Reflection<A: ServerReflection, B: ServerReflectionAlpha> {
 }
 
 impl<A: ServerReflection, B: ServerReflectionAlpha> Reflect for Reflection<A, B> {
-    fn v1(&self, request: Request<Body>) -> call::Answering {
-        self.v1.clone().call(request)
+    fn v1(&self, request: Request<Body>) -> Answering {
+        Answering::Library(self.v1.clone().call(request))
     }
 
-    fn v1alpha(&self, request: Request<Body>) -> call::Answering {
-        self.v1alpha.clone().call(request)
+    fn v1alpha(&self, request: Request<Body>) -> Answering {
+        Answering::Library(self.v1alpha.clone().call(request))
     }
 }
 
@@ -130,6 +140,8 @@ impl Services {
             };
         }
         Ok(Self {
+            received_max,
+            hot: kv::KvService { link: to(), request_bytes_max },
             kv: limited!(wire::kv_server::KvServer<_>, kv::KvService { link: to(), request_bytes_max }),
             watch: limited!(
                 wire::watch_server::WatchServer<_>,
@@ -145,6 +157,7 @@ impl Services {
             health: limited!(HealthServer<_>, health::HealthService { link: to() }),
             reflect: reflection()?,
             slow_call,
+            last_client: Mutex::default(),
             link,
         })
     }
@@ -180,7 +193,7 @@ impl Services {
         self.link.metrics().rpc.start(id);
         let answering = match self.admit(id, request.headers()) {
             Ok(()) => self.dispatch(id, request),
-            Err(status) => call::ready(status),
+            Err(status) => Answering::status(status),
         };
         Call::new(Arc::clone(&self.link), id, self.slow_call, answering)
     }
@@ -195,19 +208,60 @@ impl Services {
             None => "unknown",
             Some(version) => std::str::from_utf8(version.as_bytes()).map_err(|_| INVALID_CLIENT_VERSION)?,
         };
-        self.link.metrics().client_requests(version, method.shape.kind()).increment();
+        self.count_client(version, method.shape.kind());
         if needs_leader(headers) && !self.link.api().has_leader() {
             return Err(NO_LEADER.into());
         }
         Ok(())
     }
 
-    fn dispatch<B>(&self, id: MethodId, request: Request<B>) -> call::Answering
+    /// Counts a call by the client's version, which mostly is that of the call before.
+    fn count_client(&self, version: &str, kind: CallKind) {
+        let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, known_kind, count)) if known == version && *known_kind == kind => count.increment(),
+            Some(_) | None => {
+                let count = self.link.metrics().client_requests(version, kind);
+                count.increment();
+                *last = Some((version.to_owned(), kind, count));
+            }
+        }
+    }
+
+    /// Calls that come often are answered by hand, all others by the library.
+    fn dispatch<B>(&self, id: MethodId, request: Request<B>) -> Answering
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + 'static,
     {
-        match id.method().service {
+        let max = self.received_max;
+        let kv = || self.hot.clone();
+        /// One unary call by hand.
+        macro_rules! by_hand {
+            ($service:expr, $answer:path) => {{
+                let service = $service;
+                let encoding = request.headers().get(GRPC_ENCODING).cloned();
+                let body = request.into_body();
+                Answering::Own(Box::pin(unary::serve(body, encoding, max, |request| {
+                    $answer(service, request)
+                })))
+            }};
+        }
+        match (id.method().service, id.method().name) {
+            ("etcdserverpb.KV", "Put") => by_hand!(kv(), kv::KvService::answer_put),
+            ("etcdserverpb.KV", "Range") => by_hand!(kv(), kv::KvService::answer_range),
+            ("etcdserverpb.KV", "Txn") => by_hand!(kv(), kv::KvService::answer_txn),
+            ("etcdserverpb.KV", "DeleteRange") => by_hand!(kv(), kv::KvService::answer_delete_range),
+            (service, name) => self.dispatch_to_library(service, name, request),
+        }
+    }
+
+    fn dispatch_to_library<B>(&self, service: &str, name: &str, request: Request<B>) -> Answering
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + 'static,
+    {
+        Answering::Library(match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -215,11 +269,12 @@ impl Services {
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Auth" => self.auth.clone().call(request),
             // The library's table has no such method; nothing but an empty list would be lost.
-            "grpc.health.v1.Health" if id.method().name == "List" => {
-                call::ready(Status::unimplemented("unknown method List for service grpc.health.v1.Health"))
+            "grpc.health.v1.Health" if name == "List" => {
+                let text = "unknown method List for service grpc.health.v1.Health";
+                return Answering::status(Status::unimplemented(text));
             }
             _ => self.health.clone().call(request),
-        }
+        })
     }
 
     fn reflect<B>(&self, request: Request<B>) -> Call

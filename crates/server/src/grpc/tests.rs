@@ -12,6 +12,8 @@ use etched_state_machine::{
     RangeOutput, Refusal, TxnDone, TxnOp, TxnOpDone,
 };
 use etched_watch::{Response, StreamId};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::compare::TargetUnion;
@@ -733,4 +735,109 @@ async fn without_a_leader_only_those_who_want_one_are_refused() {
     let error = client.range(request).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::Unavailable, "etcdserver: no leader"));
     served.stop().await;
+}
+
+/// Status line, headers, body and trailers of a response.
+async fn parts(call: super::Call) -> (http::StatusCode, http::HeaderMap, Bytes, Option<http::HeaderMap>) {
+    let (head, body) = call.await.into_parts();
+    let collected = body.collect().await.unwrap();
+    let trailers = collected.trailers().cloned();
+    (head.status, head.headers, collected.to_bytes(), trailers)
+}
+
+fn framed(message: &impl Message) -> Vec<u8> {
+    let message = message.encode_to_vec();
+    let mut body = vec![0];
+    body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(&message);
+    body
+}
+
+#[tokio::test]
+async fn calls_answered_by_hand_look_as_if_the_library_had_answered_them() {
+    let api = FakeApi::new(|request| {
+        Some(match request {
+            Request::Range(range) if range.query.range.contains(b"bad") => {
+                Err(ApiError::Refused(Refusal::EmptyKey))
+            }
+            Request::Range(_) => Ok(Answer::Range(RangeOutput {
+                records: vec![record("a", &"v".repeat(50), 2)],
+                more: true,
+                count: 9,
+                revision: 30,
+            })),
+            Request::Propose(Command::Put(_)) => Ok(Answer::Applied(Outcome::Put(PutDone {
+                revision: 9,
+                previous: Some(record("a", "old", 5)),
+            }))),
+            Request::Propose(Command::DeleteRange(_)) => {
+                Ok(Answer::Applied(Outcome::DeleteRange(DeleteRangeDone {
+                    revision: 9,
+                    deleted: 2,
+                    previous: Vec::new(),
+                })))
+            }
+            Request::Propose(Command::Txn(_)) => Ok(Answer::Applied(Outcome::Txn(TxnDone {
+                revision: 0,
+                succeeded: true,
+                responses: Vec::new(),
+            }))),
+            other => panic!("{other:?}"),
+        })
+    });
+    let metrics = Arc::new(crate::metrics::Metrics::new(false));
+    let link = crate::front::Link::new(api, metrics);
+    let running = Arc::clone(&link);
+    tokio::spawn(async move { running.run().await });
+    let options = super::GrpcOptions {
+        request_bytes_max: 1000,
+        progress_interval: std::time::Duration::from_secs(1),
+        slow_call: std::time::Duration::from_secs(1),
+    };
+    let services = super::Services::new(link, options).unwrap();
+    let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
+    let bad = pb::RangeRequest { key: "bad".into(), ..Default::default() };
+    let put = pb::PutRequest { key: "a".into(), value: vec![7; 300].into(), ..Default::default() };
+    let mut compressed = framed(&range);
+    compressed[0] = 1;
+    for (method, body) in [
+        ("Range", framed(&range)),
+        ("Range", framed(&bad)),
+        ("Put", framed(&put)),
+        ("DeleteRange", framed(&pb::DeleteRangeRequest { key: "a".into(), ..Default::default() })),
+        ("Txn", framed(&pb::TxnRequest::default())),
+        ("Txn", vec![0, 0, 0, 0, 0]),
+        ("Range", vec![0, 0, 0, 0, 2, 0x0a, 1]),
+        ("Put", framed(&pb::PutRequest { value: vec![0; 600_000].into(), ..Default::default() })),
+        ("Range", compressed),
+        ("Range", vec![0, 0, 0, 0, 9, 1]),
+    ] {
+        let id = super::method_id(&format!("/etcdserverpb.KV/{method}")).unwrap();
+        // In one piece, and in many.
+        for piece in [body.len(), 1 + body.len() / 7] {
+            let request = || {
+                let frames: Vec<_> = body
+                    .chunks(piece)
+                    .map(|piece| {
+                        Ok::<_, std::convert::Infallible>(Frame::data(Bytes::copy_from_slice(piece)))
+                    })
+                    .collect();
+                let body = StreamBody::new(tokio_stream::iter(frames));
+                http::Request::post(format!("/etcdserverpb.KV/{method}")).body(body).unwrap()
+            };
+            let by_hand = super::Call::new(
+                Arc::clone(&services.link),
+                id,
+                options.slow_call,
+                services.dispatch(id, request()),
+            );
+            let by_library = super::Call::new(
+                Arc::clone(&services.link),
+                id,
+                options.slow_call,
+                services.dispatch_to_library("etcdserverpb.KV", method, request()),
+            );
+            assert_eq!(parts(by_hand).await, parts(by_library).await, "{method} {} in {piece}", body.len());
+        }
+    }
 }
