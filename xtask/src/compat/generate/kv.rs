@@ -5,8 +5,9 @@ use etched_proto::etcdserverpb as pb;
 use pb::compare::TargetUnion;
 use pb::request_op::Request as Op;
 
+use super::super::accepted;
+use super::super::request::Request;
 use super::{Generator, LEASES, View};
-use crate::compat::request::Request;
 
 /// The keys that are written one by one. Few, and fewer than thirteen: beyond, the reference sorts unstably.
 const KEYS: [&[u8]; 9] = [b"a", b"aa", b"ab", b"b", b"c", b"\0", b"a\0", b"\xff", b"\xff\xff"];
@@ -79,7 +80,7 @@ impl Generator {
         if !self.random.one_in(5) {
             return Request::Range(range);
         }
-        Request::RangeStream(super::super::accepted::streamable(range))
+        Request::RangeStream(accepted::streamable(range))
     }
 
     fn range(&mut self, view: &View) -> pb::RangeRequest {
@@ -109,7 +110,7 @@ impl Generator {
                 *bound = self.revision(view);
             }
         }
-        super::super::accepted::stably_sorted(range)
+        accepted::stably_sorted(range)
     }
 
     pub(super) fn txn(&mut self, view: &View) -> Request {
@@ -118,7 +119,7 @@ impl Generator {
             let op = txn.success.first().cloned().unwrap_or_default();
             txn.success.resize(129, op);
         }
-        Request::Txn(super::super::accepted::harmless(txn))
+        Request::Txn(accepted::harmless(txn))
     }
 
     fn txn_at(&mut self, view: &View, depth: u32) -> pb::TxnRequest {
@@ -156,7 +157,7 @@ impl Generator {
             (range.sort_order, range.sort_target) =
                 (range.sort_order.clamp(0, 2), range.sort_target.clamp(0, 4));
         }
-        range
+        accepted::stably_sorted(range)
     }
 
     fn compare(&mut self, view: &View) -> pb::Compare {
