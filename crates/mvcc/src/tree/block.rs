@@ -6,11 +6,13 @@ use core::cmp::Ordering;
 /// Sorted keys: the common prefix first, then what each has behind it.
 ///
 /// ```text
-/// bytes:   prefix | suffix 0 | suffix 1 | ...
-/// places:      head, end ^  head, end ^
+/// bytes:  prefix | suffix 0 | suffix 1 | ...
+/// places:  head, end ^  head, end ^
 /// ```
 ///
 /// A search goes over the heads, which lie close together, and looks at suffixes only where heads are equal.
+/// Near its end it goes over what is left without a branch: these lines of memory come at the same time, while the
+/// steps of a binary search wait for one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct KeyBlock {
     prefix_len: usize,
@@ -18,12 +20,15 @@ pub(crate) struct KeyBlock {
     places: Vec<Place>,
 }
 
-/// Where a suffix ends, and its first four bytes as a number: where it has fewer, zeros.
+/// Where a suffix ends, and its first four bytes as a number: zeros where it has fewer.
 #[derive(Copy, Clone, Debug)]
 struct Place {
     head: u32,
     end: u32,
 }
+
+/// A search looks at so many heads at once.
+const WINDOW: usize = 16;
 
 /// A key in two parts, as a block stores it.
 #[derive(Copy, Clone, Debug)]
@@ -82,9 +87,7 @@ impl KeyBlock {
         }
         let suffix = &key[prefix.len()..];
         let head = head(suffix);
-        let low = self.places.partition_point(|place| place.head < head);
-        let equal = self.places[low..].partition_point(|place| place.head == head);
-        let (mut low, mut high) = (low, low + equal);
+        let (mut low, mut high) = self.places_of(head);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.suffix(middle).cmp(suffix) {
@@ -94,6 +97,24 @@ impl KeyBlock {
             }
         }
         Err(low)
+    }
+
+    /// Where suffixes with this head begin and end.
+    fn places_of(&self, head: u32) -> (usize, usize) {
+        let mut window = &self.places[..];
+        let mut low = 0;
+        while window.len() > WINDOW {
+            let (left, right) = window.split_at(window.len() / 2);
+            if left[left.len() - 1].head < head {
+                low += left.len();
+                window = right;
+            } else {
+                window = left;
+            }
+        }
+        low += window.iter().map(|place| usize::from(place.head < head)).sum::<usize>();
+        let equal = self.places[low..].iter().take_while(|place| place.head == head).count();
+        (low, low + equal)
     }
 
     pub(crate) fn insert(&mut self, at: usize, key: &[u8]) {
@@ -139,8 +160,10 @@ impl KeyBlock {
         let start = self.start(at);
         right.bytes.extend_from_slice(&self.bytes[start..]);
         let moved = offset(start - self.prefix_len);
-        let places = self.places.split_off(at).into_iter();
-        right.places = places.map(|place| Place { end: place.end - moved, ..place }).collect();
+        right.places = self.places.split_off(at);
+        for place in &mut right.places {
+            place.end -= moved;
+        }
         self.bytes.truncate(start);
         self.compress();
         right.compress();
@@ -174,7 +197,7 @@ impl KeyBlock {
     fn rebuild(&mut self, prefix_len: usize) {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut key = Vec::new();
-        let mut places = Vec::with_capacity(self.places.len());
+        let mut places = Vec::with_capacity(self.len());
         for at in 0..self.len() {
             self.key(at).copy_into(&mut key);
             if at == 0 {
@@ -214,6 +237,7 @@ pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize, step: usize) {
     }
 }
 
+/// The first four bytes as a number, zeros where there are fewer.
 fn head(suffix: &[u8]) -> u32 {
     if let Some(head) = suffix.first_chunk() {
         return u32::from_be_bytes(*head);
