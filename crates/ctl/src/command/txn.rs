@@ -124,6 +124,9 @@ fn parse_op(line: &[u8]) -> Result<Op, Failure> {
     let name = words.next().unwrap_or_default();
     let words: Vec<_> = words.collect();
     let invalid = || misread(format!("invalid txn request: {}", String::from_utf8_lossy(line)));
+    if words.is_empty() {
+        return Err(misread(format!("invalid txn compare request: {}", String::from_utf8_lossy(line))));
+    }
     let args = |flags| Args::parse(&[flags], &words).map_err(|_| invalid());
     match name.as_slice() {
         b"get" => Ok(get_of(&args(GET_FLAGS)?)?.into()),
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(op("gets a").unwrap_err(), "invalid txn request: gets a");
         assert_eq!(op("get a --limit x").unwrap_err(), "invalid txn request: get a --limit x");
         assert!(op("put a").unwrap_err().starts_with("put command needs"));
-        assert!(op("get").unwrap_err().starts_with("get command needs"));
+        assert_eq!(op("get").unwrap_err(), "invalid txn compare request: get");
     }
 
     #[test]

@@ -47,9 +47,7 @@ fn os_bytes(text: std::ffi::OsString) -> Vec<u8> {
 /// The watch that arguments, flags and environment ask for.
 fn request_of(args: &Args, env_key: Option<Vec<u8>>, env_end: Option<Vec<u8>>) -> Result<Request, Failure> {
     let wrong = |why: &str| Failure::arguments(format!("bad number of arguments{why}"));
-    if args.separated.as_ref().is_some_and(Vec::is_empty) {
-        return Err(wrong(" (found separator --, but no commands)"));
-    }
+    check_separator(args)?;
     let keys = match (env_key, args.positional.as_slice()) {
         (Some(_), [_, ..]) => return Err(wrong(" (found conflicting environment key)")),
         (Some(key), []) => (key, env_end),
@@ -72,6 +70,14 @@ fn request_of(args: &Args, env_key: Option<Vec<u8>>, env_end: Option<Vec<u8>>) -
         options = options.progress_notify();
     }
     Ok(Request { options, exec: args.separated.clone().unwrap_or_default() })
+}
+
+/// The separator `--` stands before a command to run.
+fn check_separator(args: &Args) -> Result<(), Failure> {
+    if args.separated.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Failure::arguments("bad number of arguments (found separator --, but no commands)"));
+    }
+    Ok(())
 }
 
 /// Prints what a watch receives until the server ends it. A change of `progress` is a question for the progress.
@@ -145,14 +151,26 @@ async fn run_command(exec: &[Vec<u8>], revision: i64, event: &Event) -> Result<(
     let why = match status {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => status_text(status),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("exec: {}: executable file not found in $PATH", quote(&exec[0]))
-        }
-        Err(error) => error.to_string(),
+        Err(error) => not_started(&exec[0], &error),
     };
     let shown: Vec<_> = exec.iter().map(|word| quote(word)).collect();
     eprintln!("command [{}] error ({why})", shown.join(" "));
     Err(Failure::silent(Exit::Request))
+}
+
+fn not_started(program: &[u8], error: &std::io::Error) -> String {
+    match (error.kind(), program.contains(&b'/')) {
+        (std::io::ErrorKind::NotFound, false) => {
+            format!("exec: {}: executable file not found in $PATH", quote(program))
+        }
+        (std::io::ErrorKind::NotFound, true) => {
+            format!("fork/exec {}: no such file or directory", String::from_utf8_lossy(program))
+        }
+        (std::io::ErrorKind::PermissionDenied, _) => {
+            format!("fork/exec {}: permission denied", String::from_utf8_lossy(program))
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn status_text(status: ExitStatus) -> String {
@@ -212,7 +230,11 @@ fn parse_line(line: &[u8]) -> Result<Line, Failure> {
         }
         Some(b"watch") => {
             let args = Args::parse(&[WATCH_FLAGS], &words[1..]).map_err(Failure::arguments)?;
-            request_of(&args, None, None).map(Line::Watch)
+            check_separator(&args)?;
+            Ok(match request_of(&args, None, None) {
+                Ok(request) => Line::Watch(request),
+                Err(why) => Line::Nonsense(format!("Invalid command {shown} ({})", why.message)),
+            })
         }
         Some(_) => Ok(Line::Nonsense(format!("Invalid command {shown} (only support watch)"))),
     }
@@ -285,6 +307,11 @@ mod tests {
         assert!(matches!(parse_line(b"watch \"w 1\" b --rev 1"), Ok(Line::Watch(_))));
         assert_eq!(nonsense("put x"), "Invalid command put x (only support watch)");
         assert_eq!(nonsense(""), "Invalid command:  (watch and progress supported)");
+        assert_eq!(
+            nonsense("watch a b --prefix"),
+            "Invalid command watch a b --prefix (`range_end` and `--prefix` are mutually exclusive)"
+        );
+        assert!(parse_line(b"watch a --").err().unwrap().message.starts_with("bad number of arguments"));
         assert_eq!(nonsense("watch"), "Invalid command watch (command type or key is not provided)");
         assert_eq!(parse_line(b"watch a --bogus").err().unwrap().message, "unknown flag: --bogus");
     }

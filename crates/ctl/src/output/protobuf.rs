@@ -1,9 +1,9 @@
 //! The format `protobuf`: the answer's bytes, as the server sent them.
 
-use etched_proto::etcdserverpb::ResponseHeader;
+use etched_proto::etcdserverpb::{ResponseHeader, WatchResponse};
 use prost::Message;
 
-use super::Answer;
+use super::{Answer, WatchAnswer};
 
 /// The bytes; `None` for answers that are no message of the protocol.
 pub(super) fn render(answer: &Answer) -> Option<Vec<u8>> {
@@ -21,6 +21,17 @@ pub(super) fn render(answer: &Answer) -> Option<Vec<u8>> {
         Answer::LeaseList(response) => header(&response.header),
         Answer::MemberList(response) => Some(response.encode_to_vec()),
         Answer::Alarm(response) => Some(response.encode_to_vec()),
-        Answer::Watch(_) | Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => None,
+        Answer::Watch(watch) => Some(watch_response(watch).encode_to_vec()),
+        Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => None,
+    }
+}
+
+fn watch_response(watch: &WatchAnswer) -> WatchResponse {
+    WatchResponse {
+        header: Some(watch.header.unwrap_or_default()),
+        compact_revision: watch.compact_revision,
+        canceled: watch.canceled,
+        events: watch.events.clone(),
+        ..WatchResponse::default()
     }
 }
