@@ -1,3 +1,5 @@
+//! Flags as people type them: values, errors, the environment.
+
 use super::table::{FLAGS, Kind, Support};
 use super::*;
 

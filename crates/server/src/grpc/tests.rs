@@ -6,30 +6,27 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use etched_proto::etcdserverpb as pb;
-use etched_proto::mvccpb::{Event, KeyValue};
+use etched_proto::mvccpb::KeyValue;
 use etched_state_machine::{
     AlarmKind, AlarmMember, Command, CompareTarget, DeleteRangeDone, HashKv, Outcome, PutDone, Range,
     RangeOutput, Refusal, TxnDone, TxnOp, TxnOpDone,
 };
-use etched_watch::{Response, StreamId};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
 use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::compare::TargetUnion;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
-use pb::watch_client::WatchClient;
-use pb::watch_request::RequestUnion;
 use prost::Message;
-use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::api::{Answer, ApiError, FrontId, LeaseTimeToLive, MemberEntry, Request, WatchCall};
+use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::front::fake::{CLUSTER_ID, FakeApi, MEMBER_ID, RAFT_TERM, REVISION, Served, serve};
+
+mod by_hand;
+mod pieces;
+mod streams;
 
 fn kv(key: &str, value: &str, revision: i64) -> KeyValue {
     KeyValue {
@@ -138,28 +135,9 @@ async fn a_range_is_handed_over_with_all_its_parts() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn headers_inside_a_transaction_have_a_revision_only() {
-    let done = TxnDone {
-        revision: 12,
-        succeeded: true,
-        responses: vec![
-            TxnOpDone::Range {
-                revision: 11,
-                output: RangeOutput { count: 1, revision: 99, ..Default::default() },
-            },
-            TxnOpDone::Put(PutDone { revision: 12, previous: None }),
-            TxnOpDone::DeleteRange(DeleteRangeDone {
-                revision: 12,
-                deleted: 1,
-                previous: vec![record("x", "", 4)],
-            }),
-            TxnOpDone::Txn(TxnDone { revision: 0, succeeded: false, responses: Vec::new() }),
-        ],
-    };
-    let served = serve_outcome(Outcome::Txn(done));
+fn txn_request() -> pb::TxnRequest {
     let operation = |request| pb::RequestOp { request: Some(request) };
-    let request = pb::TxnRequest {
+    pb::TxnRequest {
         compare: vec![
             pb::Compare {
                 result: 3,
@@ -180,7 +158,30 @@ async fn headers_inside_a_transaction_have_a_revision_only() {
             key: "d".into(),
             ..Default::default()
         }))],
+    }
+}
+
+#[tokio::test]
+async fn headers_inside_a_transaction_have_a_revision_only() {
+    let done = TxnDone {
+        revision: 12,
+        succeeded: true,
+        responses: vec![
+            TxnOpDone::Range {
+                revision: 11,
+                output: RangeOutput { count: 1, revision: 99, ..Default::default() },
+            },
+            TxnOpDone::Put(PutDone { revision: 12, previous: None }),
+            TxnOpDone::DeleteRange(DeleteRangeDone {
+                revision: 12,
+                deleted: 1,
+                previous: vec![record("x", "", 4)],
+            }),
+            TxnOpDone::Txn(TxnDone { revision: 0, succeeded: false, responses: Vec::new() }),
+        ],
     };
+    let served = serve_outcome(Outcome::Txn(done));
+    let request = txn_request();
     let response = KvClient::new(served.channel().await).txn(request).await.unwrap().into_inner();
     assert_eq!((response.header, response.succeeded), (header(12), true));
     use pb::response_op::Response as Op;
@@ -412,278 +413,6 @@ async fn learners_serve_little() {
     served.stop().await;
 }
 
-/// A member with these keys, all of revision 3, that pages as a store does.
-fn serve_keys(keys: &'static [&'static str], value_bytes: usize) -> Served {
-    serve(
-        FakeApi::new(move |request| {
-            let Request::Range(range) = request else { panic!("{request:?}") };
-            let value = "v".repeat(value_bytes);
-            let found: Vec<_> =
-                keys.iter().filter(|key| range.query.range.contains(key.as_bytes())).collect();
-            let limit =
-                usize::try_from(range.query.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-            let records = if range.query.count_only { 0 } else { limit };
-            Some(Ok(Answer::Range(RangeOutput {
-                records: found.iter().take(records).map(|key| record(key, &value, 3)).collect(),
-                more: !range.query.count_only && found.len() > limit,
-                count: found.len() as i64,
-                revision: 30,
-            })))
-        }),
-        "",
-    )
-}
-
-const KEYS: &[&str] = &[
-    "k00", "k01", "k02", "k03", "k04", "k05", "k06", "k07", "k08", "k09", "k10", "k11", "k12", "k13", "k14",
-    "k15", "k16", "k17", "k18", "k19", "k20", "k21", "k22", "k23", "k24", "k25", "k26", "k27", "k28", "k29",
-    "k30", "k31",
-];
-
-async fn pieces(served: &Served, request: pb::RangeRequest) -> Vec<pb::RangeResponse> {
-    let mut client = KvClient::new(served.channel().await);
-    let stream = client.range_stream(request).await.unwrap().into_inner();
-    stream.map(|piece| piece.unwrap().range_response.unwrap()).collect().await
-}
-
-#[tokio::test]
-async fn the_pieces_of_a_streamed_range_make_up_its_answer() {
-    let served = serve_keys(KEYS, 1);
-    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
-    for (limit, sizes, more) in [
-        (0, vec![10, 20, 2], false),
-        (25, vec![10, 15], true),
-        (32, vec![10, 20, 2], false),
-        (7, vec![7], true),
-        (-1, vec![32], false),
-    ] {
-        let got = pieces(&served, pb::RangeRequest { limit, ..all.clone() }).await;
-        assert_eq!(got.iter().map(|piece| piece.kvs.len()).collect::<Vec<_>>(), sizes, "{limit}");
-        let (last, before) = got.split_last().unwrap();
-        assert!(before.iter().all(|piece| piece.header.is_none() && piece.count == 0 && !piece.more));
-        assert_eq!((last.header, last.count, last.more), (header(30), 32, more), "{limit}");
-        let keys: Vec<_> = got.iter().flat_map(|piece| &piece.kvs).map(|kv| kv.key.clone()).collect();
-        let wanted: Vec<_> =
-            KEYS.iter().take(keys.len()).map(|key| Bytes::from_static(key.as_bytes())).collect();
-        assert_eq!(keys, wanted, "{limit}");
-    }
-    {
-        let requests = served.api.requests.lock().unwrap();
-        let ranges: Vec<_> = requests
-            .iter()
-            .map(|request| match request {
-                Request::Range(range) => (range.serializable, range.query.revision),
-                other => panic!("{other:?}"),
-            })
-            .take(3)
-            .collect();
-        assert_eq!(ranges, [(false, 0), (true, 30), (true, 30)], "pinned after the first piece");
-    }
-    let counted = pieces(&served, pb::RangeRequest { count_only: true, ..all.clone() }).await;
-    assert_eq!(counted, [pb::RangeResponse { header: header(30), count: 32, ..Default::default() }]);
-    let none = pieces(&served, pb::RangeRequest { key: "x".into(), ..Default::default() }).await;
-    assert_eq!(none, [pb::RangeResponse { header: header(30), ..Default::default() }]);
-    let mut client = KvClient::new(served.channel().await);
-    let error = client.range_stream(pb::RangeRequest { sort_order: 2, ..all }).await.unwrap_err();
-    assert_eq!(error.message(), "RangeStream does not support custom sort orders");
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn large_records_come_in_smaller_pieces() {
-    let served = serve_keys(KEYS, 400_000);
-    let all = pb::RangeRequest { key: "k".into(), range_end: "l".into(), ..Default::default() };
-    let mut client = KvClient::new(served.channel().await).max_decoding_message_size(1 << 30);
-    let stream = client.range_stream(all).await.unwrap().into_inner();
-    let sizes: Vec<_> = stream.map(|piece| piece.unwrap().range_response.unwrap().kvs.len()).collect().await;
-    assert_eq!(sizes, [10, 5, 5, 5, 5, 2]);
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn renewals_are_answered_one_by_one_and_the_stream_ends_with_the_clients_side() {
-    let served = serve(
-        FakeApi::new(|request| match request {
-            Request::LeaseRenew { id: 13 } => Some(Err(ApiError::NotPrimary)),
-            Request::LeaseRenew { id } => Some(Ok(Answer::LeaseRenewed { ttl: *id * 10 })),
-            other => panic!("{other:?}"),
-        }),
-        "",
-    );
-    let mut client = LeaseClient::new(served.channel().await);
-    let requests =
-        |ids: Vec<i64>| tokio_stream::iter(ids.into_iter().map(|id| pb::LeaseKeepAliveRequest { id }));
-    let stream = client.lease_keep_alive(requests(vec![1, 0, 2])).await.unwrap().into_inner();
-    let got: Vec<_> = stream.map(Result::unwrap).collect().await;
-    let ttls: Vec<_> = got.iter().map(|response| (response.id, response.ttl)).collect();
-    assert_eq!(ttls, [(1, 10), (0, 0), (2, 20)]);
-    assert_eq!(got[0].header, header(REVISION));
-    let mut stream = client.lease_keep_alive(requests(vec![13, 1])).await.unwrap().into_inner();
-    let error = stream.next().await.unwrap().unwrap_err();
-    assert_eq!((error.code(), error.message()), (Code::Unknown, "not a primary lessor"));
-    assert!(stream.next().await.is_none());
-    served.stop().await;
-}
-
-/// A watch stream of a client, and what the member is told of it.
-struct Watching {
-    served: Served,
-    requests: mpsc::Sender<pb::WatchRequest>,
-    responses: tonic::Streaming<pb::WatchResponse>,
-    front: FrontId,
-    stream: StreamId,
-}
-
-async fn watching() -> Watching {
-    let served = serve(FakeApi::new(|_| None), "--watch-progress-notify-interval=1s");
-    let (requests, receiver) = mpsc::channel(16);
-    let mut client = WatchClient::new(served.channel().await);
-    let responses = client.watch(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-    let (front, call) = served.api.calls.lock().unwrap()[0].clone();
-    let WatchCall::Open { stream, progress_interval_ns } = call else { panic!("{call:?}") };
-    assert!((1_000_000_000..1_100_000_000).contains(&progress_interval_ns));
-    Watching { served, requests, responses, front, stream }
-}
-
-impl Watching {
-    async fn send(&self, union: RequestUnion) {
-        self.requests.send(pb::WatchRequest { request_union: Some(union) }).await.unwrap();
-    }
-
-    /// What the member was told so far.
-    fn told(&self) -> Vec<WatchCall> {
-        self.served.api.calls.lock().unwrap().iter().map(|(_, call)| call.clone()).collect()
-    }
-
-    /// Waits until the member was told that many calls.
-    async fn calls(&self, count: usize) -> Vec<WatchCall> {
-        while self.told().len() < count {
-            tokio::task::yield_now().await;
-        }
-        self.told()
-    }
-}
-
-#[tokio::test]
-async fn a_watch_stream_carries_requests_in_and_responses_out() {
-    let mut watching = watching().await;
-    let create = pb::WatchCreateRequest {
-        key: "a".into(),
-        range_end: Bytes::from_static(b"\0"),
-        start_revision: 5,
-        progress_notify: true,
-        filters: vec![1, 99],
-        prev_kv: true,
-        watch_id: 8,
-        fragment: true,
-    };
-    watching.send(RequestUnion::CreateRequest(create)).await;
-    watching.send(RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 8 })).await;
-    watching.requests.send(pb::WatchRequest { request_union: None }).await.unwrap();
-    watching.send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})).await;
-    let calls = watching.calls(4).await;
-    let WatchCall::Create { create, .. } = &calls[1] else { panic!("{calls:?}") };
-    assert_eq!((create.start_revision, create.watch_id), (5, 8));
-    assert!(create.prev_kv && create.progress_notify && create.fragment);
-    assert!(!create.filters.no_put && create.filters.no_delete);
-    assert!(create.range.contains(b"zzz"));
-    assert!(matches!(calls[2], WatchCall::Cancel { watch_id: 8, .. }));
-    assert!(matches!(calls[3], WatchCall::Progress { .. }));
-
-    let event = Event { r#type: 0, kv: Some(kv("a", "1", 6)), prev_kv: None };
-    let response = Response {
-        watch_id: 8,
-        revision: 6,
-        events: [Bytes::from(event.encode_to_vec())].into(),
-        ..Response::default()
-    };
-    watching.served.api.deliver(watching.front, watching.stream, 50, response);
-    let got = watching.responses.next().await.unwrap().unwrap();
-    let wanted =
-        pb::WatchResponse { header: header(6), watch_id: 8, events: vec![event], ..Default::default() };
-    assert_eq!(got, wanted);
-    let compacted = Response { watch_id: 8, canceled: true, compact_revision: 9, ..Response::default() };
-    watching.served.api.deliver(watching.front, watching.stream, 20, compacted);
-    let got = watching.responses.next().await.unwrap().unwrap();
-    assert_eq!((got.header, got.compact_revision), (header(0), 9), "a zero revision stays zero");
-    let calls = watching.calls(6).await;
-    let consumed: usize =
-        calls.iter().map(|call| if let WatchCall::Consumed { bytes, .. } = call { *bytes } else { 0 }).sum();
-    assert_eq!(consumed, 70, "all that was delivered is given back");
-    watching.served.stop().await;
-}
-
-#[tokio::test]
-async fn a_watch_goes_on_after_the_client_closed_its_side() {
-    let mut watching = watching().await;
-    let (idle, _) = mpsc::channel(1);
-    drop(std::mem::replace(&mut watching.requests, idle));
-    for revision in 1..=3 {
-        let response = Response { watch_id: 0, revision, ..Response::default() };
-        watching.served.api.deliver(watching.front, watching.stream, 1, response);
-        let got = watching.responses.next().await.unwrap().unwrap();
-        assert_eq!(got.header.unwrap().revision, revision);
-    }
-    let Watching { served, responses, requests, .. } = watching;
-    drop(responses);
-    let closed = || matches!(served.api.calls.lock().unwrap().last(), Some((_, WatchCall::Close { .. })));
-    while !closed() {
-        tokio::task::yield_now().await;
-    }
-    let id = super::method_id("/etcdserverpb.Watch/Watch").unwrap();
-    while served.metrics.rpc.handled(id, Code::Cancelled) == 0 {
-        tokio::task::yield_now().await;
-    }
-    drop(requests);
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn a_client_that_reads_nothing_leaves_what_is_delivered_unconsumed() {
-    let watching = watching().await;
-    let event = Event { r#type: 0, kv: Some(kv("a", &"v".repeat(100_000), 6)), prev_kv: None };
-    let bytes = Bytes::from(event.encode_to_vec());
-    for _ in 0..200 {
-        let response = Response { revision: 6, events: [bytes.clone()].into(), ..Response::default() };
-        watching.served.api.deliver(watching.front, watching.stream, 100_000, response);
-    }
-    let consumed = || -> usize {
-        let calls = watching.served.api.calls.lock().unwrap();
-        let sizes = calls.iter().map(|(_, call)| match call {
-            WatchCall::Consumed { bytes, .. } => *bytes,
-            _ => 0,
-        });
-        sizes.sum()
-    };
-    // The front takes what fits into windows and buffers, and then no more: watch it come to rest.
-    let (mut before, mut rounds) = (0, 0);
-    while rounds < 20 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        let now = consumed();
-        rounds = if now == before && now > 0 { rounds + 1 } else { 0 };
-        before = now;
-    }
-    assert!(before < 10_000_000, "{before} of 20,000,000 bytes left the queue");
-    watching.served.stop().await;
-}
-
-#[tokio::test]
-async fn unreadable_messages_of_a_stream_end_it() {
-    let served = serve(FakeApi::new(|_| None), "");
-    let mut client = tonic::client::Grpc::new(served.channel().await);
-    client.ready().await.unwrap();
-    let codec = tonic_prost::ProstCodec::<pb::PutRequest, pb::WatchResponse>::default();
-    let path = http::uri::PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
-    // Field 1 of a watch request is a message: these bytes are none.
-    let messages = tokio_stream::iter([pb::PutRequest { key: "\u{1}".into(), ..Default::default() }]);
-    let mut stream = client.streaming(tonic::Request::new(messages), path, codec).await.unwrap().into_inner();
-    let error = stream.next().await.unwrap().unwrap_err();
-    assert_eq!(error.code(), Code::Internal);
-    let text = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data";
-    assert_eq!(error.message(), text);
-    served.stop().await;
-}
-
 #[tokio::test]
 async fn clients_are_counted_by_the_version_they_claim() {
     let served = serve_answer(Answer::Range(RangeOutput::default()));
@@ -735,109 +464,4 @@ async fn without_a_leader_only_those_who_want_one_are_refused() {
     let error = client.range(request).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::Unavailable, "etcdserver: no leader"));
     served.stop().await;
-}
-
-/// Status line, headers, body and trailers of a response.
-async fn parts(call: super::Call) -> (http::StatusCode, http::HeaderMap, Bytes, Option<http::HeaderMap>) {
-    let (head, body) = call.await.into_parts();
-    let collected = body.collect().await.unwrap();
-    let trailers = collected.trailers().cloned();
-    (head.status, head.headers, collected.to_bytes(), trailers)
-}
-
-fn framed(message: &impl Message) -> Vec<u8> {
-    let message = message.encode_to_vec();
-    let mut body = vec![0];
-    body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
-    body.extend_from_slice(&message);
-    body
-}
-
-#[tokio::test]
-async fn calls_answered_by_hand_look_as_if_the_library_had_answered_them() {
-    let api = FakeApi::new(|request| {
-        Some(match request {
-            Request::Range(range) if range.query.range.contains(b"bad") => {
-                Err(ApiError::Refused(Refusal::EmptyKey))
-            }
-            Request::Range(_) => Ok(Answer::Range(RangeOutput {
-                records: vec![record("a", &"v".repeat(50), 2)],
-                more: true,
-                count: 9,
-                revision: 30,
-            })),
-            Request::Propose(Command::Put(_)) => Ok(Answer::Applied(Outcome::Put(PutDone {
-                revision: 9,
-                previous: Some(record("a", "old", 5)),
-            }))),
-            Request::Propose(Command::DeleteRange(_)) => {
-                Ok(Answer::Applied(Outcome::DeleteRange(DeleteRangeDone {
-                    revision: 9,
-                    deleted: 2,
-                    previous: Vec::new(),
-                })))
-            }
-            Request::Propose(Command::Txn(_)) => Ok(Answer::Applied(Outcome::Txn(TxnDone {
-                revision: 0,
-                succeeded: true,
-                responses: Vec::new(),
-            }))),
-            other => panic!("{other:?}"),
-        })
-    });
-    let metrics = Arc::new(crate::metrics::Metrics::new(false));
-    let link = crate::front::Link::new(api, metrics);
-    let running = Arc::clone(&link);
-    tokio::spawn(async move { running.run().await });
-    let options = super::GrpcOptions {
-        request_bytes_max: 1000,
-        progress_interval: std::time::Duration::from_secs(1),
-        slow_call: std::time::Duration::from_secs(1),
-    };
-    let services = super::Services::new(link, options).unwrap();
-    let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
-    let bad = pb::RangeRequest { key: "bad".into(), ..Default::default() };
-    let put = pb::PutRequest { key: "a".into(), value: vec![7; 300].into(), ..Default::default() };
-    let mut compressed = framed(&range);
-    compressed[0] = 1;
-    for (method, body) in [
-        ("Range", framed(&range)),
-        ("Range", framed(&bad)),
-        ("Put", framed(&put)),
-        ("DeleteRange", framed(&pb::DeleteRangeRequest { key: "a".into(), ..Default::default() })),
-        ("Txn", framed(&pb::TxnRequest::default())),
-        ("Txn", vec![0, 0, 0, 0, 0]),
-        ("Range", vec![0, 0, 0, 0, 2, 0x0a, 1]),
-        ("Put", framed(&pb::PutRequest { value: vec![0; 600_000].into(), ..Default::default() })),
-        ("Range", compressed),
-        ("Range", vec![0, 0, 0, 0, 9, 1]),
-    ] {
-        let id = super::method_id(&format!("/etcdserverpb.KV/{method}")).unwrap();
-        // In one piece, and in many.
-        for piece in [body.len(), 1 + body.len() / 7] {
-            let request = || {
-                let frames: Vec<_> = body
-                    .chunks(piece)
-                    .map(|piece| {
-                        Ok::<_, std::convert::Infallible>(Frame::data(Bytes::copy_from_slice(piece)))
-                    })
-                    .collect();
-                let body = StreamBody::new(tokio_stream::iter(frames));
-                http::Request::post(format!("/etcdserverpb.KV/{method}")).body(body).unwrap()
-            };
-            let by_hand = super::Call::new(
-                Arc::clone(&services.link),
-                id,
-                options.slow_call,
-                services.dispatch(id, request()),
-            );
-            let by_library = super::Call::new(
-                Arc::clone(&services.link),
-                id,
-                options.slow_call,
-                services.dispatch_to_library("etcdserverpb.KV", method, request()),
-            );
-            assert_eq!(parts(by_hand).await, parts(by_library).await, "{method} {} in {piece}", body.len());
-        }
-    }
 }

@@ -1,3 +1,5 @@
+//! The forms of lines, sampling, and the writer.
+
 use std::time::Duration;
 
 use super::format::encode;
