@@ -67,6 +67,8 @@ struct CommitState {
     wanted: bool,
     snapshot_wanted: bool,
     snapshot_index: u64,
+    /// Bytes of entries since the last log snapshot was begun.
+    snapshot_bytes: u64,
     snapshots: u64,
 }
 
@@ -270,7 +272,9 @@ impl Member {
         if let Some(snapshot) = snapshot {
             self.commit.snapshot_index = snapshot.index;
             self.commit.snapshots += 1;
-            self.consensus.compact(snapshot.index.saturating_sub(self.limits.catch_up_entries));
+            let is_alone = self.consensus.status().voters.len() <= 1;
+            let kept = if is_alone { 0 } else { self.limits.catch_up_entries };
+            self.consensus.compact(snapshot.index.saturating_sub(kept));
             self.outputs.push_back(Output::SnapshotTaken(snapshot));
         }
     }
@@ -374,6 +378,7 @@ impl Member {
     fn on_consensus(&mut self, view: &dyn ReadView, output: ConsensusOutput, now_ns: u64) {
         match output {
             ConsensusOutput::Persist { ticket, entries, hard_state, must_sync } => {
+                self.commit.snapshot_bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
                 self.outputs.push_back(Output::Persist(Persist { ticket, entries, hard_state, must_sync }));
             }
             ConsensusOutput::Send(messages) => self.outputs.push_back(Output::Send(messages)),
@@ -506,7 +511,9 @@ impl Member {
         }
         let (index, term) = self.applier.machine().applied();
         let entries = index.saturating_sub(self.commit.snapshot_index);
-        let snapshot_due = self.commit.snapshot_wanted || entries >= self.limits.snapshot_entries;
+        let snapshot_due = self.commit.snapshot_wanted
+            || entries >= self.limits.snapshot_entries
+            || self.commit.snapshot_bytes >= self.limits.snapshot_bytes;
         let old = self.commit.since_ns.is_some_and(|since| now_ns - since >= self.limits.commit_interval_ns);
         let due = self.commit.wanted
             || self.applier.wants_commit()
@@ -525,6 +532,9 @@ impl Member {
             self.commit.since_ns = None;
             self.commit.wanted = false;
             self.commit.snapshot_wanted = false;
+            if snapshot.is_some() {
+                self.commit.snapshot_bytes = 0;
+            }
             self.outputs.push_back(Output::Commit(Commit { batch, snapshot }));
         }
     }

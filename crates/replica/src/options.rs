@@ -42,7 +42,9 @@ pub struct Limits {
     pub commit_backlog_bytes_max: usize,
     /// Entries between durable commits with a log snapshot (`--snapshot-count`).
     pub snapshot_entries: u64,
-    /// Entries kept in memory below a log snapshot, for members that lag.
+    /// Bytes of entries after which a log snapshot is made even if there are fewer entries than that.
+    pub snapshot_bytes: u64,
+    /// Entries kept in memory below a log snapshot, for members that lag; none in a cluster of one.
     pub catch_up_entries: u64,
 }
 

@@ -136,6 +136,11 @@ impl Harness {
         })
     }
 
+    /// Entries that the log holds above its snapshot, and their bytes.
+    pub(crate) fn log_size(&self) -> (usize, usize) {
+        (self.disk.entries.len(), self.disk.entries.iter().map(|entry| entry.data.len()).sum())
+    }
+
     /// Power is lost: what was not synced is gone, and the member starts again.
     pub(crate) fn crash(self, settings: Settings) -> Self {
         let mut harness = Self::start(self.disk, settings, self.now + SECOND, self.lives + 1)
@@ -334,6 +339,7 @@ fn options(settings: &Settings, lives: u64) -> MemberOptions {
             commit_bytes_max: 1 << 20,
             commit_backlog_bytes_max: 16 << 20,
             snapshot_entries: settings.snapshot_entries,
+            snapshot_bytes: 1 << 20,
             catch_up_entries: 10,
         },
         presence: Presence {

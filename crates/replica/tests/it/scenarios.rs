@@ -246,3 +246,15 @@ fn a_request_larger_than_the_limit_is_refused_before_it_is_proposed() {
     assert_eq!(harness.call(put("a", &value)).err(), Some(ApiError::RequestTooLarge));
     assert_eq!(harness.member.report().revision, 1);
 }
+
+#[test]
+fn the_log_is_bounded_by_bytes_when_entries_are_few_and_large() {
+    let mut harness = Harness::with(Settings { snapshot_entries: 1_000_000, ..Settings::default() });
+    let value = "x".repeat(100_000);
+    for number in 0..100 {
+        harness.put(&format!("k{number}"), &value);
+    }
+    let (entries, bytes) = harness.log_size();
+    assert!(bytes <= 2 << 20, "{entries} entries of {bytes} bytes are kept");
+    assert!(harness.member.report().counters.snapshots >= 8);
+}

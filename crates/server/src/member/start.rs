@@ -29,6 +29,9 @@ use crate::metrics::Metrics;
 /// Memory for the pages of the backend, in bytes.
 const BACKEND_CACHE_BYTES: usize = 64 << 20;
 
+/// Bytes of entries after which older log segments may go, however few entries they hold.
+const SNAPSHOT_BYTES: u64 = 64 << 20;
+
 /// Bytes that may wait for one watch stream; above, its watchers are put behind.
 const STREAM_QUEUE_BYTES: usize = 1 << 20;
 
@@ -218,6 +221,7 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
             commit_bytes_max: 4 << 20,
             commit_backlog_bytes_max: 64 << 20,
             snapshot_entries: options.member.snapshot_count.max(1),
+            snapshot_bytes: SNAPSHOT_BYTES,
             catch_up_entries: options.member.snapshot_catchup_entries,
         },
         presence: Presence {
