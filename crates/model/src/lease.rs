@@ -87,7 +87,8 @@ impl LeaseModel {
         self.primary = true;
         for lease in self.leases.values_mut() {
             let life = if lease.remaining > 0 { lease.remaining } else { lease.ttl };
-            lease.expires_at = Some(i128::from(now) + i128::from(extend) + i128::from(life) * NANOS_PER_SECOND);
+            lease.expires_at =
+                Some(i128::from(now) + i128::from(extend) + i128::from(life) * NANOS_PER_SECOND);
         }
     }
 
@@ -114,7 +115,8 @@ impl LeaseModel {
 
     /// All leases that have run out and still exist, by id.
     pub fn expired(&self, now: u64) -> Vec<i64> {
-        let due = |lease: &ModelLease| lease.expires_at.is_some_and(|expires_at| expires_at <= i128::from(now));
+        let due =
+            |lease: &ModelLease| lease.expires_at.is_some_and(|expires_at| expires_at <= i128::from(now));
         self.leases.iter().filter(|(_, lease)| due(lease)).map(|(id, _)| *id).collect()
     }
 

@@ -134,6 +134,7 @@ fn a_stream_asks_once_at_a_time_and_goes_on_when_its_reader_is_cancelled() {
     desk.deliveries();
     let first = desk.hub.poll_history().unwrap();
     assert_eq!(first.from, 2_500);
+    desk.hub.on_consumed(StreamId(1), 1);
     assert!(desk.hub.poll_history().is_none());
     desk.hub.cancel(StreamId(1), 0);
     let second = desk.hub.poll_history().unwrap();
