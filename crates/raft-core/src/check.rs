@@ -81,7 +81,7 @@ pub enum StepError {
 }
 
 /// Checks a message against what the member knows.
-pub(crate) fn check(message: &Message, raft: &Raft<LogStore>, is_sole_voter: bool) -> Result<(), StepError> {
+pub(crate) fn check(message: &Message, raft: &Raft<LogStore>, may_win: bool) -> Result<(), StepError> {
     check_address(message, raft.id)?;
     check_numbers(message)?;
     match message.kind() {
@@ -97,8 +97,11 @@ pub(crate) fn check(message: &Message, raft: &Raft<LogStore>, is_sole_voter: boo
             if asked || raft.state == StateRole::Leader { Ok(()) } else { Err(StepError::Unasked) }
         }
         MessageKind::TimeoutNow => {
-            let ready = !is_sole_voter || raft.raft_log.persisted == raft.raft_log.last_index();
-            if ready { Ok(()) } else { Err(StepError::Unasked) }
+            if may_win {
+                Ok(())
+            } else {
+                Err(StepError::Unasked)
+            }
         }
         MessageKind::TransferLeader => {
             if message.term() == 0 || message.term() == raft.term {

@@ -49,6 +49,8 @@ pub struct RaftCore {
     ticks: u64,
     /// The last index that was handed out to be applied.
     handed_out: u64,
+    /// The ticket and the index of a snapshot that is being installed.
+    installing: Option<(u64, u64)>,
     /// The last ticket that was handed out.
     last_ticket: u64,
     /// The term and the vote that were last handed out to be written.
@@ -138,6 +140,7 @@ impl RaftCore {
             told,
             ticks: 0,
             handed_out: applied,
+            installing: None,
             last_ticket: 0,
             written_vote,
             pinned_timeout: 0,
@@ -296,8 +299,7 @@ impl RaftCore {
     ///
     /// The message was not taken; nothing has changed.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        let is_sole_voter = self.is_sole_voter();
-        check(&message, &self.node.raft, is_sole_voter)?;
+        check(&message, &self.node.raft, self.may_win())?;
         let kind = message.kind();
         if matches!(kind, MessageKind::VoteResponse | MessageKind::PreVoteResponse | MessageKind::TimeoutNow)
         {
@@ -376,14 +378,22 @@ impl RaftCore {
 
     /// Takes note that the write with `ticket`, and all before it, are on the disk.
     ///
+    /// If a snapshot is among them, everything up to its index counts as applied.
+    ///
     /// # Panics
     ///
     /// If no write with this ticket, or a later one, was handed out.
     pub fn on_persisted(&mut self, ticket: u64) {
         assert!(ticket <= self.last_ticket, "ticket {ticket} was never handed out");
         let (told, messages) = self.outbox.on_persisted(ticket);
-        if let Some(ticket) = told {
-            self.node.on_persist_ready(ticket);
+        if let Some(told) = told {
+            self.node.on_persist_ready(told);
+            if let Some((ticket, index)) = self.installing
+                && ticket <= told
+            {
+                self.installing = None;
+                self.node.advance_apply_to(index);
+            }
         }
         self.push_messages(messages);
         self.settle();

@@ -63,7 +63,8 @@ pub enum SnapshotEffect {
     Send(Message),
     /// A leader's snapshot is to be installed in place of the whole log and the whole state.
     ///
-    /// The [`Effect::Persist`] that follows has the same ticket; it is reported when both are on the disk.
+    /// The [`Effect::Persist`] that follows has the same ticket; it is reported when both are on the disk, and until
+    /// then the member does not campaign.
     Install {
         /// The ticket of the next [`Effect::Persist`].
         ticket: u64,

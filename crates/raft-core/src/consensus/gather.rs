@@ -93,6 +93,7 @@ impl RaftCore {
         self.node.mut_store().install(&meta);
         self.conf_state = meta.conf_state.clone();
         self.handed_out = meta.index;
+        self.installing = Some((ticket, meta.index));
         self.effects.push_back(Effect::Snapshot(SnapshotEffect::Install { ticket, meta, data }));
     }
 
@@ -156,13 +157,19 @@ impl RaftCore {
         }
     }
 
+    /// Whether time may pass and elections may begin: always for a leader, who begins none.
+    pub(super) fn may_campaign(&self) -> bool {
+        self.node.raft.state == StateRole::Leader || self.may_win()
+    }
+
     /// Whether an election could be won at this very moment without harm.
     ///
-    /// A sole voter wins in the same call, and a member that becomes leader must have its whole log on the disk.
-    pub(super) fn may_campaign(&self) -> bool {
-        let raft = &self.node.raft;
-        let is_down = self.outbox.is_settled() && raft.raft_log.persisted == raft.raft_log.last_index();
-        raft.state == StateRole::Leader || is_down || !self.is_sole_voter()
+    /// Not while a snapshot is being installed: what is between it and the applied index is gone. And a sole voter
+    /// wins in the same call, when its whole log must be on the disk.
+    pub(super) fn may_win(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        let is_down = self.outbox.is_settled() && log.persisted == log.last_index();
+        self.installing.is_none() && (is_down || !self.is_sole_voter())
     }
 
     /// Whether the member is the only voter and has only to say so.

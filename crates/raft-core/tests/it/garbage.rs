@@ -110,6 +110,19 @@ fn votes_that_come_before_they_were_asked_for_make_no_leader() {
 }
 
 #[test]
+fn a_sole_leader_that_is_told_to_campaign_in_a_later_term_stays_whole() {
+    let mut cluster = Cluster::new(1);
+    cluster.node(1).slow = true;
+    cluster.propose(1, "not on the disk");
+    let timeout_now = || Forged::new(MessageKind::TimeoutNow, 2, 9).message();
+    assert_eq!(cluster.input(1, |core| core.step(timeout_now())), Err(StepError::Unasked));
+    cluster.sync(1);
+    assert_eq!(cluster.input(1, |core| core.step(timeout_now())), Ok(()));
+    cluster.sync(1);
+    assert_eq!((cluster.node(1).role, cluster.node(1).core.status().term), (Role::Leader, 10));
+}
+
+#[test]
 fn types_that_members_never_send_are_refused_by_name() {
     let decode = |number| Message::decode(&Forged::default().number(1, number).number(2, 1).0.into());
     assert_eq!(

@@ -1,7 +1,7 @@
 //! A follower that is further behind than the log reaches.
 
 use bytes::Bytes;
-use etched_raft_core::{ConfState, MessageKind, SnapshotDelivery, SnapshotMeta, StepError};
+use etched_raft_core::{ConfState, MessageKind, RaftCore, Role, SnapshotDelivery, SnapshotMeta, StepError};
 
 use crate::cluster::Cluster;
 use crate::forged::Forged;
@@ -65,6 +65,27 @@ fn a_snapshot_counts_when_it_is_on_the_disk() {
     cluster.sync(3);
     pass_time(&mut cluster);
     assert_eq!(cluster.node(1).core.status().followers[1].matched, meta.index + 1);
+}
+
+#[test]
+fn a_member_does_not_campaign_while_it_installs_a_snapshot() {
+    let (mut cluster, meta) = compacted();
+    pass_time(&mut cluster);
+    cluster.node(3).slow = true;
+    cluster.input(1, |core| core.supply_snapshot(&meta, Bytes::new()));
+    pass_time(&mut cluster);
+    assert_eq!(cluster.node(3).installed, meta.index);
+    for _ in 0..50 {
+        cluster.input(3, RaftCore::tick);
+    }
+    cluster.input(3, RaftCore::campaign);
+    assert_eq!(cluster.node(3).role, Role::Follower);
+    cluster.sync(3);
+    assert_eq!(cluster.node(3).core.status().applied, meta.index);
+    for _ in 0..50 {
+        cluster.input(3, RaftCore::tick);
+    }
+    assert_eq!(cluster.node(3).role, Role::PreCandidate);
 }
 
 #[test]
@@ -139,7 +160,7 @@ fn a_member_that_lost_its_log_is_told_so_and_disturbs_nobody() {
     disk.entries.truncate(1);
     disk.hard_state.commit = 1;
     cluster.restart(3);
-    cluster.input(1, etched_raft_core::RaftCore::tick);
+    cluster.input(1, RaftCore::tick);
     let heartbeat = cluster.hold(MessageKind::Heartbeat, 3).remove(0);
     let result = cluster.input(3, |core| core.step(heartbeat));
     assert_eq!(result, Err(StepError::CommitBeyondLog { commit: 2, last_index: 1 }));
