@@ -26,6 +26,7 @@
     any(feature = "client", feature = "server"),
     expect(unused_qualifications, reason = "generated code")
 )]
+#![cfg_attr(feature = "server", expect(clippy::allow_attributes, reason = "generated code"))]
 
 extern crate alloc;
 

@@ -306,6 +306,13 @@ impl Applier {
         self.machine.members().iter().map(convert::member_entry).collect()
     }
 
+    /// Gives up all that is worked on in slices or waits; returns who waits for it.
+    pub(crate) fn take_callers(&mut self) -> Vec<Caller> {
+        let mut callers = self.range_jobs.take_callers();
+        callers.extend(self.lease_jobs.take_callers());
+        callers
+    }
+
     /// It is impossible to go on.
     pub(crate) fn fail(&mut self, failure: Failure) {
         self.failure = Some(failure);

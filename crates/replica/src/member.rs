@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use etched_backend::ReadView;
 use etched_raft_core::{ConfChange, Entry, EntryKind};
-use etched_state_machine::{Command, HashPlan, Header, Outcome, Refusal, Txn, schema};
+use etched_state_machine::{AlarmKind, AlarmMember, Command, HashPlan, Header, Outcome, Refusal, Txn, schema};
 use etched_watch::StreamId;
 
 use crate::applier::{self, Applier, ApplierOutput, Failure};
@@ -35,11 +35,14 @@ pub struct Member {
     proposals: Vec<(u64, Bytes)>,
     local: Vec<Read>,
     hashes_wanted: Vec<HashWanted>,
-    hashes_committing: Vec<HashWanted>,
+    /// Hashes over what is on its way to the backend.
+    hashes_committing: Vec<HashJob>,
     streams: BTreeMap<StreamId, u64>,
     commit: CommitState,
-    /// Alarm proposals whose outcome answers a caller with `NoSpace`.
-    refused_by_alarm: BTreeMap<u64, Caller>,
+    /// Proposals whose callers are told something else than the outcome.
+    instead: BTreeMap<u64, Instead>,
+    /// Callers whose outcome is known and held back until a compaction is finished.
+    held: BTreeMap<u64, Caller>,
     outputs: VecDeque<Output>,
     announcer: Announcer,
     self_id: u64,
@@ -57,6 +60,15 @@ struct HashWanted {
     caller: Caller,
     /// `None` for the hash over all tables.
     revision: Option<i64>,
+}
+
+/// What a caller is told when a proposal that the member made for it is applied.
+#[derive(Clone, Copy, Debug)]
+enum Instead {
+    /// That there is no space: the proposal raised the alarm.
+    NoSpace,
+    /// That the lease is renewed: the proposal cleared its checkpoint.
+    Renewed { id: i64, ttl: i64 },
 }
 
 /// What is on its way to the backend.
@@ -97,7 +109,8 @@ impl Member {
             hashes_committing: Vec::new(),
             streams: BTreeMap::new(),
             commit: CommitState { snapshot_index, ..CommitState::default() },
-            refused_by_alarm: BTreeMap::new(),
+            instead: BTreeMap::new(),
+            held: BTreeMap::new(),
             outputs: VecDeque::new(),
             announcer: Announcer::new(options.presence, options.member_id),
             self_id: options.member_id,
@@ -124,7 +137,12 @@ impl Member {
             Request::Members { linearizable } => {
                 self.read(Read { caller, kind: ReadKind::Members }, !linearizable)
             }
-            Request::LeaseRenew { id } => self.applier.renew_lease(caller, id, now_ns),
+            Request::LeaseRenew { id } => {
+                if let Some(ttl) = self.applier.renew_lease(caller, id, now_ns) {
+                    let clear = Command::LeaseCheckpoint(vec![(id, 0)]);
+                    self.propose_instead(caller, &clear, Instead::Renewed { id, ttl }, now_ns);
+                }
+            }
             Request::LeaseTimeToLive { id, keys } => {
                 let result = self.applier.lease_time_to_live(id, keys, now_ns);
                 self.respond(caller, result.map(Answer::LeaseTimeToLive));
@@ -146,14 +164,16 @@ impl Member {
     fn submit_command(&mut self, caller: Caller, command: Command, now_ns: u64) {
         let cost = command.quota_cost();
         if cost > 0 && self.applier.machine().quota_exceeded_by(cost) {
-            return self.refuse_for_space(caller);
+            return self.refuse_for_space(caller, now_ns);
         }
         if let Err(refusal) = command.check(&self.limits.command) {
             return self.respond(caller, Err(refusal.into()));
         }
-        match command {
-            Command::Txn(txn) if txn.is_read_only() => self.read_txn(caller, txn),
-            command => self.propose_for(caller, command, now_ns),
+        let is_read_only = matches!(&command, Command::Txn(txn) if txn.is_read_only());
+        if is_read_only && let Command::Txn(txn) = command {
+            self.read_txn(caller, txn);
+        } else {
+            self.propose_for(caller, command, now_ns);
         }
     }
 
@@ -204,11 +224,25 @@ impl Member {
         id
     }
 
-    /// The quota is used up: raises the alarm through the log first, then refuses.
-    fn refuse_for_space(&mut self, caller: Caller) {
+    /// Proposes a command of the member's own, whose outcome lets a caller be told something else.
+    fn propose_instead(&mut self, caller: Caller, command: &Command, instead: Instead, now_ns: u64) {
+        if self.waiters.waiting() >= self.limits.proposals_max {
+            return self.respond(caller, Err(ApiError::TooManyRequests));
+        }
+        let id = self.waiters.next_for(caller, now_ns + self.limits.request_timeout_ns);
+        self.instead.insert(id, instead);
+        let header = Header { request_id: id, ..Header::default() };
+        self.proposals.push((id, schema::encode(&header, command)));
+    }
+
+    /// The quota is used up: raises the alarm through the log first, unless that was done, then refuses.
+    fn refuse_for_space(&mut self, caller: Caller, now_ns: u64) {
+        let own = AlarmMember { kind: AlarmKind::NoSpace, member_id: self.self_id };
+        if self.applier.machine().alarms().iter().any(|alarm| *alarm == own) {
+            return self.respond(caller, Err(Refusal::NoSpace.into()));
+        }
         self.outputs.push_back(Output::Notice(Notice::QuotaExceeded));
-        let id = self.propose(&applier::raise_no_space(self.self_id));
-        self.refused_by_alarm.insert(id, caller);
+        self.propose_instead(caller, &applier::raise_no_space(self.self_id), Instead::NoSpace, now_ns);
     }
 
     fn submit_hash_kv(&mut self, caller: Caller, revision: i64) {
@@ -243,7 +277,11 @@ impl Member {
     pub fn tick(&mut self, now_ns: u64) {
         self.consensus.tick();
         self.applier.tick(now_ns);
-        for caller in self.waiters.take_late(now_ns) {
+        let late = self.waiters.take_late(now_ns);
+        if !late.is_empty() {
+            self.instead.retain(|id, _| self.waiters.is_waiting(*id));
+        }
+        for caller in late {
             self.failed += 1;
             self.respond(caller, Err(ApiError::Timeout));
         }
@@ -265,9 +303,7 @@ impl Member {
     /// The commit under way is done; the views given from now on hold it.
     pub fn on_committed(&mut self, total_bytes: u64, in_use_bytes: u64) {
         self.applier.on_committed(total_bytes, in_use_bytes);
-        for wanted in std::mem::take(&mut self.hashes_committing) {
-            self.start_hash(&wanted);
-        }
+        self.outputs.extend(std::mem::take(&mut self.hashes_committing).into_iter().map(Output::Hash));
         let snapshot = self.commit.in_flight.take().flatten();
         if let Some(snapshot) = snapshot {
             self.commit.snapshot_index = snapshot.index;
@@ -279,16 +315,21 @@ impl Member {
         }
     }
 
-    fn start_hash(&mut self, wanted: &HashWanted) {
-        let Some(revision) = wanted.revision else {
-            return self.outputs.push_back(Output::Hash(HashJob::Whole(wanted.caller)));
-        };
-        match self.applier.machine().store().hash_plan(revision) {
-            Ok(HashPlan::Cached(hash)) => self.respond(wanted.caller, Ok(Answer::HashKv(hash))),
-            Ok(plan) => self.outputs.push_back(Output::Hash(HashJob::Keys(wanted.caller, plan))),
-            Err(error) => {
-                let error = self.applier.read_error(error.into());
-                self.respond(wanted.caller, Err(error));
+    /// Plans the hashes that were asked for, at the moment at which a batch is taken: the view that they will read is
+    /// that of the batch, and a compaction that goes on must not have moved the plan beyond it by then.
+    fn plan_hashes(&mut self) {
+        for HashWanted { caller, revision } in std::mem::take(&mut self.hashes_wanted) {
+            let Some(revision) = revision else {
+                self.hashes_committing.push(HashJob::Whole(caller));
+                continue;
+            };
+            match self.applier.machine().store().hash_plan(revision) {
+                Ok(HashPlan::Cached(hash)) => self.respond(caller, Ok(Answer::HashKv(hash))),
+                Ok(plan) => self.hashes_committing.push(HashJob::Keys(caller, plan)),
+                Err(error) => {
+                    let error = self.applier.read_error(error.into());
+                    self.respond(caller, Err(error));
+                }
             }
         }
     }
@@ -310,10 +351,28 @@ impl Member {
         self.commit.snapshot_wanted = true;
     }
 
-    /// Whether nothing is on its way to the backend and nothing waits for it.
+    /// Whether what [`Self::want_snapshot`] asked for is done. What was applied since is in the log.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.commit.in_flight.is_none() && !self.commit.wanted && self.applier.machine().pending_bytes() == 0
+        self.commit.in_flight.is_none() && !self.commit.wanted
+    }
+
+    /// Answers every caller that still waits with `error`, for the end of the member, whatever its cause.
+    /// A command that was proposed may be in the log all the same.
+    pub fn refuse_all(&mut self, error: &ApiError) {
+        self.proposals.clear();
+        self.instead.clear();
+        let mut callers = self.waiters.take_all();
+        callers.extend(std::mem::take(&mut self.held).into_values());
+        let reads = std::mem::take(&mut self.reads).into_reads().chain(std::mem::take(&mut self.local));
+        callers.extend(reads.map(|read| read.caller));
+        callers.extend(std::mem::take(&mut self.hashes_wanted).into_iter().map(|wanted| wanted.caller));
+        callers.extend(std::mem::take(&mut self.hashes_committing).iter().map(HashJob::caller));
+        self.drain_applier();
+        callers.extend(self.applier.take_callers());
+        for caller in callers {
+            self.respond(caller, Err(error.clone()));
+        }
     }
 
     /// Works on everything that waits; `true` if there is more to do at once.
@@ -333,6 +392,10 @@ impl Member {
         }
         let more = self.applier.work(view, now_ns);
         self.drain_applier();
+        if self.failure().is_some() {
+            // An entry may be applied in part: nothing of it may reach the backend.
+            return false;
+        }
         self.announce(now_ns);
         self.start_commit(now_ns);
         more || !self.proposals.is_empty()
@@ -340,7 +403,9 @@ impl Member {
 
     /// Makes this member known to the cluster, once a leader can be asked to.
     fn announce(&mut self, now_ns: u64) {
-        if let Some(notice) = self.announcer.published(self.applier.machine()) {
+        // A member that starts again is known already, but leads only when the rest of its log is applied.
+        let is_ready = self.leader() != 0 && (!self.leads || self.applier.is_caught_up());
+        if is_ready && let Some(notice) = self.announcer.published(self.applier.machine()) {
             self.outputs.push_back(Output::Notice(notice));
             // Clients that come now are told how large the backend is.
             self.commit.wanted = true;
@@ -368,7 +433,8 @@ impl Member {
         if self.consensus.propose(entries).is_err() {
             self.failed += ids.len() as u64;
             for id in ids {
-                if let Some(caller) = self.waiters.take(id).or_else(|| self.refused_by_alarm.remove(&id)) {
+                self.instead.remove(&id);
+                if let Some(caller) = self.waiters.take(id) {
                     self.respond(caller, Err(ApiError::ProposalDropped));
                 }
             }
@@ -416,7 +482,10 @@ impl Member {
                 EntryKind::ConfChange | EntryKind::ConfChangeV2 => self.apply_conf_change(entry, now_ns),
             }
             // The empty entry of this member's own term tells that its leadership is established.
-            if self.leads && entry.data.is_empty() && entry.term == self.consensus.status().term {
+            // Consensus may put another empty one in the place of a change of membership that it refuses.
+            let is_established = self.applier.is_caught_up();
+            let is_own = entry.data.is_empty() && entry.term == self.consensus.status().term;
+            if self.leads && is_own && !is_established {
                 self.applier.promote(now_ns);
             }
         }
@@ -464,7 +533,11 @@ impl Member {
         while let Some(output) = self.applier.poll() {
             match output {
                 ApplierOutput::Outcome { request_id, result } => self.on_outcome(request_id, result),
-                ApplierOutput::Held { request_id } => self.waiters.wait_on(request_id),
+                ApplierOutput::Held { request_id } => {
+                    if let Some(caller) = self.waiters.take(request_id) {
+                        self.held.insert(request_id, caller);
+                    }
+                }
                 ApplierOutput::Respond { caller, result } => self.respond(caller, result),
                 ApplierOutput::Deliver(delivery) => {
                     if let Some(front) = self.streams.get(&delivery.stream) {
@@ -486,12 +559,19 @@ impl Member {
     }
 
     fn on_outcome(&mut self, request_id: u64, result: Result<Outcome, Refusal>) {
-        if let Some(caller) = self.refused_by_alarm.remove(&request_id) {
-            return self.respond(caller, Err(Refusal::NoSpace.into()));
-        }
-        if let Some(caller) = self.waiters.take(request_id) {
-            self.respond(caller, result.map(Answer::Applied).map_err(ApiError::from));
-        }
+        let instead = self.instead.remove(&request_id);
+        let caller = self.waiters.take(request_id).or_else(|| self.held.remove(&request_id));
+        let Some(caller) = caller else { return };
+        let result = match instead {
+            None => result.map(Answer::Applied).map_err(ApiError::from),
+            Some(Instead::NoSpace) => Err(Refusal::NoSpace.into()),
+            Some(Instead::Renewed { id, ttl }) => {
+                // It may have been revoked meanwhile.
+                let is_alive = self.applier.machine().leases().contains(id);
+                Ok(Answer::LeaseRenewed { ttl: if is_alive { ttl } else { 0 } })
+            }
+        };
+        self.respond(caller, result);
     }
 
     fn respond(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
@@ -527,7 +607,7 @@ impl Member {
                 conf_state: convert::conf_state_raft(self.applier.machine().conf_state()),
             });
             let batch = Arc::new(self.applier.take_batch());
-            self.hashes_committing = std::mem::take(&mut self.hashes_wanted);
+            self.plan_hashes();
             self.commit.in_flight = Some(snapshot.clone());
             self.commit.since_ns = None;
             self.commit.wanted = false;

@@ -100,6 +100,16 @@ pub enum HashJob {
     Keys(Caller, HashPlan),
 }
 
+impl HashJob {
+    /// Who asked.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        match self {
+            Self::Whole(caller) | Self::Keys(caller, _) => *caller,
+        }
+    }
+}
+
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

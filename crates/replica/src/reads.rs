@@ -82,6 +82,12 @@ impl ReadQueue {
         ready
     }
 
+    /// All reads, whatever they wait for.
+    pub(crate) fn into_reads(self) -> impl Iterator<Item = Read> {
+        let confirming = self.confirming.into_values().flat_map(|round| round.reads);
+        self.collecting.into_iter().chain(confirming).chain(self.applying.into_values().flatten())
+    }
+
     /// Takes the reads that have waited too long for their barrier.
     pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Read> {
         let late: Vec<Barrier> = self

@@ -49,12 +49,15 @@ impl Waiters {
         Some(waiter.caller)
     }
 
-    /// Lets the caller of `id` wait without a deadline, as its outcome is known and only held back.
-    pub(crate) fn wait_on(&mut self, id: u64) {
+    /// Whether a caller waits for `id`.
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
         let position = id.checked_sub(self.first).and_then(|position| usize::try_from(position).ok());
-        if let Some(Some(waiter)) = position.and_then(|position| self.slots.get_mut(position)) {
-            waiter.deadline_ns = u64::MAX;
-        }
+        position.and_then(|position| self.slots.get(position)).is_some_and(Option::is_some)
+    }
+
+    /// Takes all callers.
+    pub(crate) fn take_all(&mut self) -> Vec<Caller> {
+        self.take_late(u64::MAX)
     }
 
     /// Takes all callers whose deadline has passed.
@@ -120,20 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_whose_outcome_is_held_back_is_never_late() {
-        let mut waiters = Waiters::new(1, 1);
-        let id = waiters.next_for(caller(1), 10);
-        waiters.wait_on(id);
-        assert_eq!(waiters.take_late(1_000), []);
-        assert_eq!(waiters.take(id), Some(caller(1)));
-    }
-
-    #[test]
     fn a_deadline_takes_only_those_that_are_late() {
         let mut waiters = Waiters::new(1, 1);
-        waiters.next_for(caller(1), 10);
+        let first = waiters.next_for(caller(1), 10);
         let second = waiters.next_for(caller(2), 20);
         assert_eq!(waiters.take_late(10), [caller(1)]);
+        assert_eq!((waiters.is_waiting(first), waiters.is_waiting(second)), (false, true));
         assert_eq!(waiters.take(second), Some(caller(2)));
     }
 }

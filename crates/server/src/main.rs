@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use etched::api::Api;
-use etched::flags::{self, Options, SERVER_VERSION};
+use etched::flags::{self, Options};
 use etched::front::{Fronts, Listeners};
 use etched::member::{self, RunningMember};
 use etched::metrics::{Metrics, raise_open_file_limit};
@@ -52,13 +52,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<End> {
     raise_open_file_limit();
-    log!(
-        Info, "starting etched",
-        "etched-version" => env!("CARGO_PKG_VERSION"),
-        "etcd-version" => SERVER_VERSION,
-        "name" => options.member.name.clone(),
-        "data-dir" => options.member.data_dir.display().to_string(),
-    );
+    options.log_starting();
     let mut listeners = Listeners::default();
     listeners.bind_peers(&options.member.listen_peer_urls, options.listen.reuse_port)?;
     listeners.bind_clients(&options.listen)?;

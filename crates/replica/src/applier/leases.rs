@@ -23,19 +23,29 @@ pub(crate) struct LeaseJobs {
 impl LeaseJobs {
     /// Nothing is decided here any more.
     pub(crate) fn on_demoted(&mut self, outputs: &mut VecDeque<ApplierOutput>) {
-        for caller in std::mem::take(&mut self.renewals).into_values().flatten() {
+        for caller in self.take_callers() {
             outputs.push_back(ApplierOutput::Respond { caller, result: Err(ApiError::NotPrimary) });
         }
+    }
+
+    /// Gives all renewals up; returns who waits for them.
+    pub(super) fn take_callers(&mut self) -> Vec<Caller> {
+        std::mem::take(&mut self.renewals).into_values().flatten().collect()
     }
 }
 
 impl Applier {
-    pub(crate) fn renew_lease(&mut self, caller: Caller, id: i64, now_ns: u64) {
+    /// Renews a lease and answers the caller.
+    ///
+    /// `Some` is the time to live of a lease that is renewed on the clock, but has a checkpoint: the caller is answered
+    /// by whoever calls, when the checkpoint is cleared; else the next clock would give the lease less than was
+    /// promised.
+    pub(crate) fn renew_lease(&mut self, caller: Caller, id: i64, now_ns: u64) -> Option<i64> {
         let result = match self.clock.renew(id, self.machine.leases(), now_ns) {
             Renewal::Renewed { ttl, clear_checkpoint } => {
                 self.counts.leases_renewed += 1;
                 if clear_checkpoint {
-                    self.outputs.push_back(ApplierOutput::Propose(Command::LeaseCheckpoint(vec![(id, 0)])));
+                    return Some(ttl);
                 }
                 Ok(Answer::LeaseRenewed { ttl })
             }
@@ -43,10 +53,11 @@ impl Applier {
             Renewal::NotPrimary => Err(ApiError::NotPrimary),
             Renewal::Expired => {
                 self.lease_jobs.renewals.entry(id).or_default().push(caller);
-                return;
+                return None;
             }
         };
         self.outputs.push_back(ApplierOutput::Respond { caller, result });
+        None
     }
 
     /// The lease is revoked: renewals that came too late learn it.

@@ -39,9 +39,15 @@ struct RangeJob {
 }
 
 impl RangeJobs {
-    /// Whether any job is under way: compactions wait for them.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+    /// Whether any job reads below that revision: a compaction at it waits for them.
+    /// There will be no more of them, since the compaction is known to new ones.
+    pub(crate) fn is_any_below(&self, revision: i64) -> bool {
+        self.jobs.iter().any(|job| job.revision < revision)
+    }
+
+    /// Gives all jobs up; returns who waits for them.
+    pub(super) fn take_callers(&mut self) -> Vec<Caller> {
+        self.jobs.drain(..).map(|job| job.caller).collect()
     }
 }
 

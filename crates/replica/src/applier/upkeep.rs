@@ -86,7 +86,7 @@ impl Applier {
     pub(super) fn work_compaction(&mut self, view: &dyn ReadView, now_ns: u64) -> bool {
         let Some(revision) = self.machine.store().compaction_pending() else { return false };
         let is_stored = revision <= self.upkeep.committed_revision;
-        if !is_stored || now_ns < self.upkeep.due_ns || !self.range_jobs.is_empty() {
+        if !is_stored || now_ns < self.upkeep.due_ns || self.range_jobs.is_any_below(revision) {
             return false;
         }
         self.upkeep.due_ns = now_ns + self.upkeep.pause_ns;

@@ -64,7 +64,7 @@ fn run(parts: &BackendParts, waiting: &Receiver<Commit>) {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     while let Ok(commit) = waiting.recv() {
         match carry_out(parts, &commit) {
-            Ok(committed) => parts.inbox.push_control(Control::Committed(committed)),
+            Ok(committed) => parts.inbox.push_control(Control::Committed(Box::new(committed))),
             Err(error) => {
                 parts.inbox.push_control(Control::Fatal(error.to_string()));
                 return;

@@ -118,7 +118,7 @@ impl Core {
             Control::Register(front) => {
                 self.fronts.push(FrontQueue { front, completions: Vec::new(), deliveries: Vec::new() });
             }
-            Control::Committed(committed) => self.on_committed(committed),
+            Control::Committed(committed) => self.on_committed(*committed),
             Control::Answered { caller, result } => self.respond_now(caller, result),
             Control::SpareReady(spare) => {
                 self.spares.on_ready();

@@ -25,7 +25,7 @@ pub(crate) enum Control {
     /// A front, to be known under the next id.
     Register(Arc<dyn Front>),
     /// The backend has committed the batch under way.
-    Committed(Committed),
+    Committed(Box<Committed>),
     /// A request was answered away from the core thread.
     Answered { caller: Caller, result: Result<Answer, ApiError> },
     /// A log segment was prepared ahead of time, or could not be.

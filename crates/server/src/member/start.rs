@@ -55,12 +55,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The local member is not in `--initial-cluster`.
-    #[error("couldn't find local name {name:?} in the initial cluster configuration")]
-    NotInCluster {
-        /// `--name`.
-        name: String,
-    },
+    /// What `--initial-cluster` says does not fit the member.
+    #[error("discovery failed: {0}")]
+    Discovery(String),
     /// More than one member, or an existing cluster to join.
     #[error(
         "clusters of several members are not supported yet: --initial-cluster must name this member alone"
@@ -101,15 +98,16 @@ fn bootstrap(options: &Options) -> Result<Bootstrap, StartError> {
     let member = &options.member;
     let cluster: Vec<(String, Vec<String>)> =
         member.initial_cluster.iter().map(|(name, urls)| (name.clone(), flags::texts(urls))).collect();
-    let is_joining = member.initial_cluster_state == flags::ClusterState::Existing;
-    if cluster.len() != 1 || is_joining && !is_initialized(options) {
-        return Err(StartError::SeveralMembers);
+    // What the flags say of the cluster counts only when a member starts for the first time.
+    if !is_initialized(options) {
+        options.check_initial_cluster().map_err(StartError::Discovery)?;
+        if cluster.len() != 1 || member.initial_cluster_state == flags::ClusterState::Existing {
+            return Err(StartError::SeveralMembers);
+        }
     }
-    let Some((_, own_urls)) = cluster.iter().find(|(name, _)| *name == member.name) else {
-        return Err(StartError::NotInCluster { name: member.name.clone() });
-    };
     let token = &member.initial_cluster_token;
-    let member_id = etched_state_machine::member_id(own_urls, token, None);
+    let own_urls = flags::texts(&member.initial_advertise_peer_urls);
+    let member_id = etched_state_machine::member_id(&own_urls, token, None);
     let changes = bootstrap_changes(&cluster, token);
     let ids: Vec<u64> = changes.iter().map(|change| change.member_id).collect();
     Ok(Bootstrap { member_id, cluster_id: etched_state_machine::cluster_id(&ids), changes })

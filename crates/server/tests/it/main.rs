@@ -1,4 +1,5 @@
-//! The whole server over its sockets, as clients of others see it.
+//! The whole server over its sockets, as clients see it.
+#![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
 
 mod crowd;
 mod data_dir;
