@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use etched_backend::ReadView;
 use etched_raft_core::{ConfChange, Entry, EntryKind};
-use etched_state_machine::{AlarmKind, AlarmMember, Command, HashPlan, Header, Outcome, Refusal, Txn, schema};
+use etched_state_machine::{
+    AlarmKind, AlarmMember, Command, HashPlan, Header, Outcome, Refusal, Txn, schema,
+};
 use etched_watch::StreamId;
 
 use crate::applier::{self, Applier, ApplierOutput, Failure};
@@ -444,7 +446,8 @@ impl Member {
     fn on_consensus(&mut self, view: &dyn ReadView, output: ConsensusOutput, now_ns: u64) {
         match output {
             ConsensusOutput::Persist { ticket, entries, hard_state, must_sync } => {
-                self.commit.snapshot_bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+                self.commit.snapshot_bytes +=
+                    entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
                 self.outputs.push_back(Output::Persist(Persist { ticket, entries, hard_state, must_sync }));
             }
             ConsensusOutput::Send(messages) => self.outputs.push_back(Output::Send(messages)),

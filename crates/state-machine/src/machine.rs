@@ -48,7 +48,7 @@ impl Default for Options {
     }
 }
 
-/// The replicated state of a member. See the [crate](crate) for the order of calls.
+/// The replicated state of a member. See the [crate] for the order of calls.
 pub struct StateMachine {
     pub(crate) state: State,
     options: Options,

@@ -1,6 +1,6 @@
 //! Prints what a redb file costs: a put in batches of several sizes, an open after an unclean stop, growth.
 //!
-//! `cargo run --release -p etched-backend --example measure -- DIRECTORY [RECORDS]`
+//! `cargo run --release -p etched-backend --example measure_backend -- DIRECTORY [RECORDS]`
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement prints times")]
 

@@ -1,6 +1,6 @@
 //! Prints what an entry costs, from proposal to application, without a disk or a network.
 //!
-//! `cargo run --release -p etched-raft-core --example measure`
+//! `cargo run --release -p etched-raft-core --example measure_raft`
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement prints times")]
 
