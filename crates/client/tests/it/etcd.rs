@@ -1,4 +1,6 @@
 //! A real etcd that can be killed, stopped and started again on the same data and ports.
+//!
+//! The variable `ETCHED_TEST_SERVER` names the binary of another server to run the same tests against.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -27,13 +29,14 @@ impl Etcd {
     /// Starts the member that was killed.
     pub(crate) fn restart(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let Ok(binary) = etcd_bin_vendored_linux_amd64::etcd_bin_path();
+        let Ok(etcd) = etcd_bin_vendored_linux_amd64::etcd_bin_path();
+        let binary = std::env::var_os("ETCHED_TEST_SERVER").unwrap_or_else(|| etcd.into());
         let client_url = format!("http://127.0.0.1:{}", self.client_port);
         let peer_url = format!("http://127.0.0.1:{}", self.peer_port);
         let process = Command::new(binary)
             .arg("--data-dir")
             .arg(self.directory.path())
-            .args(["--name", "m1", "--log-level", "error", "--unsafe-no-fsync"])
+            .args(["--name", "m1", "--log-level", "error"])
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("m1={peer_url}")])
