@@ -1,13 +1,15 @@
 //! A member with a log and a backend in memory, and a clock that only the test moves.
 
+use std::ops::{Bound, ControlFlow};
+
 use bytes::Bytes;
-use etched_backend::{Backend, Durability, MemoryBackend};
+use etched_backend::{Backend, BackendError, Durability, MemoryBackend, ReadView, Table};
 use etched_replica::raft::{
     ConfChange, ConfChangeKind, Config, Entry, EntryKind, HardState, Restored, SnapshotMeta,
 };
 use etched_replica::{
-    Answer, ApiError, ApplierOptions, AutoCompaction, Caller, Deliver, HashJob, Limits, LogSnapshot, Member,
-    MemberOptions, Notice, Output, Presence, Request, Respond, Start, StartError, WatchCall,
+    Answer, ApiError, ApplierOptions, AutoCompaction, Caller, Commit, Deliver, HashJob, Limits, LogSnapshot,
+    Member, MemberOptions, Notice, Output, Presence, Request, Respond, Start, StartError, WatchCall,
 };
 use etched_state_machine::{Command, Outcome, Put, Range, Refusal, bootstrap_changes};
 use etched_watch::HubOptions;
@@ -39,6 +41,11 @@ pub(crate) struct Harness {
     /// Writes to the log that are held back, if the test wants that.
     pub(crate) holds_persists: bool,
     held: Vec<u64>,
+    /// The backend is slow: a commit under way is held back, if the test wants that.
+    pub(crate) holds_commits: bool,
+    held_commit: Option<Commit>,
+    /// How many commits were handed out.
+    pub(crate) commits: usize,
     lives: u64,
 }
 
@@ -132,6 +139,9 @@ impl Harness {
             notices: Vec::new(),
             holds_persists: false,
             held: Vec::new(),
+            holds_commits: false,
+            held_commit: None,
+            commits: 0,
             lives,
         })
     }
@@ -143,10 +153,14 @@ impl Harness {
 
     /// Power is lost: what was not synced is gone, and the member starts again.
     pub(crate) fn crash(self, settings: Settings) -> Self {
-        let mut harness = Self::start(self.disk, settings, self.now + SECOND, self.lives + 1)
-            .expect("the member starts again");
+        let mut harness = self.restart_without_running(settings);
         harness.run();
         harness
+    }
+
+    /// As a crash, to be looked at before anything is done.
+    pub(crate) fn restart_without_running(self, settings: Settings) -> Self {
+        Self::start(self.disk, settings, self.now + SECOND, self.lives + 1).expect("the member starts again")
     }
 
     /// Works until nothing is left to do.
@@ -192,7 +206,32 @@ impl Harness {
         self.run();
     }
 
-    fn carry_out(&mut self) -> bool {
+    pub(crate) fn release_commit(&mut self) {
+        self.holds_commits = false;
+        if let Some(commit) = self.held_commit.take() {
+            self.commit(&commit.batch, commit.snapshot.as_ref());
+        }
+        self.run();
+    }
+
+    /// The commit under way is done although the member has failed.
+    pub(crate) fn release_commit_after_failure(&mut self) {
+        if let Some(commit) = self.held_commit.take() {
+            self.commit(&commit.batch, commit.snapshot.as_ref());
+        }
+        self.member.turn(&self.view, self.now);
+        self.carry_out();
+    }
+
+    /// A turn in which the backend cannot be read, and what comes of it.
+    pub(crate) fn run_without_backend(&mut self) {
+        for _ in 0..3 {
+            self.member.turn(&Unreadable, self.now);
+            self.carry_out();
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self) -> bool {
         let mut has_moved = false;
         while let Some(output) = self.member.poll() {
             has_moved = true;
@@ -219,7 +258,14 @@ impl Harness {
                     );
                     self.deliveries.push(delivery);
                 }
-                Output::Commit(commit) => self.commit(&commit.batch, commit.snapshot.as_ref()),
+                Output::Commit(commit) => {
+                    self.commits += 1;
+                    if self.holds_commits {
+                        self.held_commit = Some(commit);
+                    } else {
+                        self.commit(&commit.batch, commit.snapshot.as_ref());
+                    }
+                }
                 Output::SnapshotTaken(snapshot) => self.take_snapshot(&snapshot),
                 Output::Hash(job) => self.hash(job),
                 Output::Notice(notice) => self.notices.push(notice),
@@ -360,5 +406,23 @@ fn options(settings: &Settings, lives: u64) -> MemberOptions {
             compaction_pause_ns: 0,
             auto_compaction: settings.auto_compaction,
         },
+    }
+}
+
+/// A view of a backend whose storage has failed.
+struct Unreadable;
+
+impl ReadView for Unreadable {
+    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        Err(BackendError::Storage("unreadable".into()))
+    }
+
+    fn scan(
+        &self,
+        _: Table,
+        _: (Bound<&[u8]>, Bound<&[u8]>),
+        _: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        Err(BackendError::Storage("unreadable".into()))
     }
 }
