@@ -219,8 +219,11 @@ impl Harness {
         if let Some(commit) = self.held_commit.take() {
             self.commit(&commit.batch, commit.snapshot.as_ref());
         }
-        self.member.turn(&self.view, self.now);
-        self.carry_out();
+        for _ in 0..3 {
+            self.now += SECOND;
+            self.member.turn(&self.view, self.now);
+            self.carry_out();
+        }
     }
 
     /// A turn in which the backend cannot be read, and what comes of it.
