@@ -64,6 +64,8 @@ impl Hub {
             self.wait(watcher);
         }
         self.too_slow = too_slow;
+        // A compaction may have been told before the changes that it covers.
+        self.end_compacted();
     }
 
     /// The start revision of some watchers has come. They listen already, and `next` keeps earlier events from them.

@@ -187,6 +187,19 @@ fn compaction_ends_slow_watchers_and_not_those_at_the_head_or_ahead() {
 }
 
 #[test]
+fn a_compaction_told_before_its_changes_ends_only_those_who_miss_them() {
+    let mut desk = Desk::new(options(100));
+    desk.hub.open(StreamId(2), 0, 0);
+    desk.create(1, watch("a", ""));
+    desk.create(2, watch("a", ""));
+    desk.deliveries();
+    desk.hub.on_consumed(StreamId(2), usize::MAX);
+    desk.compact(7);
+    desk.publish(&[&["a"], &["b"]], 60);
+    expect(&text(&desk.deliveries()), "2: events 0 @7: a6\n1: compacted 0 @0 to 7");
+}
+
+#[test]
 fn compaction_overtakes_a_request() {
     let mut desk = Desk::new(HubOptions::default());
     desk.create(1, watch_from(2));
