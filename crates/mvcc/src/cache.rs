@@ -17,7 +17,7 @@
 
 use bytes::Bytes;
 
-use crate::codec::Revision32;
+use crate::codec::{Revision32, SUB_MAX};
 use crate::entry::NONE;
 use crate::queue::Queue;
 use crate::slab::Slab;
@@ -84,8 +84,20 @@ const VACANT: Slot = Slot {
 #[derive(Copy, Clone, Debug)]
 struct Ticket {
     main: i64,
-    sub: u32,
+    /// With `LIFE` if the change made a key or deleted it.
+    sub_life: u32,
     slot: u32,
+}
+
+const _: () = assert!(size_of::<Ticket>() == 16);
+
+const LIFE: u32 = 1 << 31;
+const _: () = assert!(SUB_MAX & LIFE == 0);
+
+impl Ticket {
+    fn revision(self) -> Revision32 {
+        Revision32 { main: self.main, sub: self.sub_life & !LIFE }
+    }
 }
 
 /// A doubly linked list through slots.
@@ -138,26 +150,31 @@ impl RecordCache {
         self.left
     }
 
-    /// Takes the record of a put, which the backend does not have yet, and returns its slot.
+    /// Takes the record of a put that made the key, and returns its slot; the backend does not have it yet.
+    pub(crate) fn push_creation(&mut self, at: Revision32, record: Bytes) -> u32 {
+        self.push(at, record, Place::Recent, LIFE)
+    }
+
+    /// Takes the record of a put of a key that was there, and returns its slot.
     pub(crate) fn push_put(&mut self, at: Revision32, record: Bytes) -> u32 {
-        self.push(at, record, false)
+        self.push(at, record, Place::Recent, 0)
     }
 
     /// Takes the record of a deletion, for watchers.
     pub(crate) fn push_deletion(&mut self, at: Revision32, record: Bytes) {
-        self.push(at, record, true);
+        self.push(at, record, Place::Passing, LIFE);
     }
 
-    fn push(&mut self, at: Revision32, record: Bytes, is_deletion: bool) -> u32 {
+    fn push(&mut self, at: Revision32, record: Bytes, place: Place, life: u32) -> u32 {
         assert!(at.main > self.committed, "a new revision is not in the backend");
         let cost = record.len() + OVERHEAD_BYTES;
         self.bytes += cost;
         self.recent_bytes += cost;
         let Revision32 { main, sub } = at;
-        let place = if is_deletion { Place::Passing } else { Place::Recent };
+        let is_deletion = place == Place::Passing;
         let slot = Slot { record, main, sub, before: NONE, after: NONE, place, is_deletion };
         let slot = self.slots.insert(slot);
-        self.recent.push_back(Ticket { main, sub, slot });
+        self.recent.push_back(Ticket { main, sub_life: sub | life, slot });
         self.shrink(STEPS_PER_CHANGE);
         slot
     }
@@ -212,12 +229,23 @@ impl RecordCache {
 
     /// Changes above `main`, in order; fewer if `recent_above()` is above it.
     pub(crate) fn changes_above(&self, main: i64) -> impl Iterator<Item = RecentChange<'_>> {
-        let from = self.recent.partition_point(|ticket| ticket.main <= main);
-        self.recent.iter_from(from).map(|ticket| {
-            let revision = Revision32 { main: ticket.main, sub: ticket.sub };
-            let is_deletion = self.slots.get(ticket.slot).is_deletion;
-            RecentChange { revision, record: self.get(ticket.slot, revision), is_deletion }
-        })
+        self.tickets_above(main).map(|ticket| self.change(ticket))
+    }
+
+    /// Those of them that made a key or deleted it.
+    pub(crate) fn lives_above(&self, main: i64) -> impl Iterator<Item = RecentChange<'_>> {
+        let lives = self.tickets_above(main).filter(|ticket| ticket.sub_life & LIFE != 0);
+        lives.map(|ticket| self.change(ticket))
+    }
+
+    fn tickets_above(&self, main: i64) -> impl Iterator<Item = Ticket> {
+        self.recent.iter_from(self.recent.partition_point(|ticket| ticket.main <= main))
+    }
+
+    fn change(&self, ticket: Ticket) -> RecentChange<'_> {
+        let revision = ticket.revision();
+        let is_deletion = self.slots.get(ticket.slot).is_deletion;
+        RecentChange { revision, record: self.get(ticket.slot, revision), is_deletion }
     }
 
     /// How many changes above `main` there are in `recent`.
@@ -254,7 +282,7 @@ impl RecordCache {
         };
         self.recent.pop_front();
         self.left = ticket.main;
-        if self.get(ticket.slot, Revision32 { main: ticket.main, sub: ticket.sub }).is_none() {
+        if self.get(ticket.slot, ticket.revision()).is_none() {
             return true;
         }
         let slot = self.slots.get(ticket.slot);

@@ -182,7 +182,7 @@ impl Store {
         let bounds = Bounds::of(&query.range);
         let output = RangeOutput { revision: self.revision, ..RangeOutput::default() };
         if query.count_only {
-            return Ok(RangeOutput { count: self.weight_at(&bounds, revision).count(), ..output });
+            return Ok(RangeOutput { count: self.count_at(&bounds, revision), ..output });
         }
         let looked_at_max = query.looked_at_max();
         let mut looked_at = 0;
@@ -196,7 +196,7 @@ impl Store {
         let count = if looked_at < looked_at_max {
             i64::try_from(looked_at).expect("memory ends long before")
         } else {
-            self.weight_at(&bounds, revision).count()
+            self.count_at(&bounds, revision)
         };
         let (records, more) = self.assemble(view, query, found)?;
         Ok(RangeOutput { records, more, count, ..output })
@@ -261,6 +261,35 @@ impl Store {
         self.tree
             .walk(bounds)
             .filter_map(move |(key, entry)| Some(Found { key, version: self.live_at(entry, revision)? }))
+    }
+
+    /// How many keys were live at a revision.
+    fn count_at(&self, bounds: &Bounds<'_>, revision: i64) -> i64 {
+        let current = self.tree.weight_within(bounds).count();
+        if revision == self.revision {
+            return current;
+        }
+        self.count_by_lives(bounds, revision, current)
+            .unwrap_or_else(|| self.walk_at(*bounds, revision).map(|_| 1).sum())
+    }
+
+    /// Goes back from the current number by the keys that were made and deleted since, if those are known.
+    fn count_by_lives(&self, bounds: &Bounds<'_>, revision: i64, current: i64) -> Option<i64> {
+        /// Most changes are of keys that stay, and are passed over faster than a key is walked over.
+        const KEYS_PER_CHANGE: usize = 4;
+        let changes = self.cache.count_above(revision).saturating_mul(KEYS_PER_CHANGE);
+        if self.cache.recent_above() > revision
+            || i64::try_from(changes).is_ok_and(|changes| changes > current)
+        {
+            return None;
+        }
+        let mut count = current;
+        for life in self.cache.lives_above(revision) {
+            if bounds.contains(Record::decode_key(life.record?)) {
+                count += if life.is_deletion { 1 } else { -1 };
+            }
+        }
+        Some(count)
     }
 
     /// The sums over the versions that were live at a revision.

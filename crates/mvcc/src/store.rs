@@ -171,7 +171,7 @@ impl Store {
 
     /// All records of main revisions up to `revision` are in the backend: they may leave memory.
     pub fn on_committed(&mut self, revision: i64) {
-        self.cache.on_committed(revision);
+        self.cache.on_committed(revision.min(self.revision));
         self.count_residents();
     }
 

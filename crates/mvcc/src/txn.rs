@@ -106,7 +106,10 @@ impl WriteTxn<'_> {
             let (revision_key, record) = encode_put(at, &record);
             batch.put(Table::Key, revision_key, record.clone());
             let mut entry = Entry::put(at, create_revision, version, lease, record.len());
-            entry.slot = cache.push_put(at, record.clone());
+            entry.slot = match live {
+                Some(_) => cache.push_put(at, record.clone()),
+                None => cache.push_creation(at, record.clone()),
+            };
             if let Some(old) = old {
                 let history = history_of(&old, &key, histories);
                 histories.get_mut(history).push(old.into_past());

@@ -181,3 +181,39 @@ fn replaced_history_costs_nothing_once_it_is_compacted() {
     assert_eq!(sizes[1], sizes[3]);
     assert_eq!(sizes[3].1, 2);
 }
+
+#[test]
+fn counts_at_older_revisions_come_from_the_changes_since() {
+    use etched_model::kv::Query;
+
+    let mut world = World::new(MemoryBackend::new(), 1 << 20);
+    let name = |at: usize| format!("key/{at:04}");
+    let puts: Vec<Write> = (0..1200).map(|at| Write::put(name(at), "value", 0)).collect();
+    world.txn(&puts);
+    for turn in 0..12 {
+        match turn % 4 {
+            0 => world.put(&name(turn * 50), "a longer value"),
+            1 => world.delete(&name(turn * 40), &name(turn * 40 + 3)),
+            2 => world.put(&name(2000 + turn), "new"),
+            _ => world.txn(&[
+                Write::put(name(3000 + turn), "here", 0),
+                Write::delete(name(3000 + turn), ""),
+                Write::put(name(40 * (turn - 2)), "again", 0),
+                Write::put(name(40 * (turn - 2)), "and again", 0),
+            ]),
+        }
+        if turn == 5 {
+            world.commit();
+        }
+    }
+    for revision in 1..=world.store.revision() {
+        for (key, end) in [("key/0000", "key/9"), ("key/0041", "key/0900"), ("key/0040", ""), ("key/2", "\0")]
+        {
+            let all =
+                Query { key: key.into(), range_end: end.into(), revision, limit: 1, ..Query::default() };
+            world.compare_range(&all);
+            world.compare_range(&Query { count_only: true, ..all.clone() });
+            world.compare_pieces(&all, 700, usize::MAX);
+        }
+    }
+}
