@@ -323,6 +323,9 @@ impl Session {
         ] {
             self.call(request).await.ok();
         }
+        // A compaction that the end cut off is taken up again.
+        self.compacted = Instant::now();
+        self.call_settled(Request::HashKv(pb::HashKvRequest::default())).await;
         Ok(())
     }
 }
