@@ -258,3 +258,18 @@ fn the_log_is_bounded_by_bytes_when_entries_are_few_and_large() {
     assert!(bytes <= 2 << 20, "{entries} entries of {bytes} bytes are kept");
     assert!(harness.member.report().counters.snapshots >= 8);
 }
+
+#[test]
+fn a_renewal_is_answered_when_the_note_of_what_was_left_is_cleared() {
+    let mut harness = Harness::new();
+    harness.call(Request::Propose(Command::LeaseGrant { id: 7, ttl: 1_000 })).expect("the lease is granted");
+    // After five minutes the remaining life is noted in the log.
+    harness.advance(400 * SECOND);
+    harness.holds_persists = true;
+    let token = harness.submit(Request::LeaseRenew { id: 7 });
+    harness.run();
+    assert!(harness.answer(token).is_none(), "a crash now would leave the lease with its old note");
+    harness.release_persists();
+    assert!(matches!(harness.answer(token), Some(Ok(Answer::LeaseRenewed { ttl: 1_000 }))));
+    assert!(matches!(harness.call(Request::LeaseRenew { id: 7 }), Ok(Answer::LeaseRenewed { ttl: 1_000 })));
+}
