@@ -14,6 +14,7 @@ use crate::cache::RecordCache;
 use crate::codec::{LEN_MAX, REVISION_MAX, Record, Revision32, StoredRevision, decode_meta_revision};
 use crate::compaction::{FINISHED, SCHEDULED};
 use crate::entry::{Entry, KeyHistory, NONE};
+use crate::slab::Slab;
 use crate::store::Touch;
 use crate::tree::{TreeBuilder, shared_len};
 use crate::{Store, StoreOptions};
@@ -82,40 +83,77 @@ impl Store {
     }
 
     fn build_index(&mut self, rows: &Rows, on_key: &mut dyn FnMut(&Bytes, i64)) {
-        let order = rows.order();
-        let mut touches = Vec::new();
-        let mut builder = TreeBuilder::default();
-        for versions in order.chunk_by(|a, b| rows.key(rows.row(*a)) == rows.key(rows.row(*b))) {
-            let key = rows.key(rows.row(versions[0]));
-            let mut newest = rows.row(versions[0]).entry();
-            if newest.is_deleted() {
-                self.touch(&mut newest, key, &mut touches);
-            }
-            for place in &versions[1..] {
-                let mut next = rows.row(*place).entry();
-                next.history = newest.history;
-                if next.is_deleted() || !newest.is_deleted() {
-                    self.touch(&mut next, key, &mut touches);
+        let mut index =
+            Index { histories: &mut self.histories, touches: Vec::new(), builder: TreeBuilder::default() };
+        let mut version = None;
+        let (mut key, mut next_key) = (Vec::new(), Vec::new());
+        let (mut gathered, mut gathered_keys) = (Vec::new(), Vec::new());
+        for places in rows.order().chunks(GATHERED) {
+            // The rows of neighbours are all over memory: copied in one go, one access does not wait for the other.
+            gathered.clear();
+            gathered.extend(places.iter().map(|place| *rows.row(*place)));
+            gathered_keys.clear();
+            gathered.iter().for_each(|row| gathered_keys.extend_from_slice(rows.key(row)));
+            let mut rest = &gathered_keys[..];
+            for row in &gathered {
+                let (of_row, behind) = rest.split_at(row.key_len as usize);
+                rest = behind;
+                if version.is_some() && of_row == key {
+                    version = Some(index.add(&key, version, row.entry()));
+                    continue;
                 }
-                self.histories.get_mut(next.history).push(newest.into_past());
-                newest = next;
+                next_key.clear();
+                next_key.extend_from_slice(of_row);
+                core::mem::swap(&mut key, &mut next_key);
+                if let Some(newest) = version {
+                    index.close(&next_key, newest, on_key);
+                }
+                version = Some(index.add(&key, None, row.entry()));
             }
-            if !newest.is_deleted() && newest.lease != 0 {
-                on_key(&Bytes::copy_from_slice(key), newest.lease);
-            }
-            builder.push(key, newest);
         }
+        if let Some(newest) = version {
+            index.close(&key, newest, on_key);
+        }
+        let Index { histories: _, mut touches, builder } = index;
         self.tree = builder.finish();
-        touches.sort_by_key(|touch: &Touch| touch.main);
+        touches.sort_by_key(|touch| touch.main);
         touches.into_iter().for_each(|touch| self.touches.push_back(touch));
     }
+}
 
-    /// Notes that the version made the one before it, or itself, droppable.
-    fn touch(&mut self, entry: &mut Entry, key: &[u8], touches: &mut Vec<Touch>) {
-        if entry.history == NONE {
-            entry.history = self.histories.insert(KeyHistory::new(key));
+/// So many rows are copied at once; with their keys they stay in the cache of the processor.
+const GATHERED: usize = 1024;
+
+/// An index that is being built.
+struct Index<'a> {
+    histories: &'a mut Slab<KeyHistory>,
+    touches: Vec<Touch>,
+    builder: TreeBuilder,
+}
+
+impl Index<'_> {
+    /// Adds a version of a key behind the one before it, and returns it as the newest.
+    fn add(&mut self, key: &[u8], before: Option<Entry>, mut entry: Entry) -> Entry {
+        entry.history = before.map_or(NONE, |before| before.history);
+        let makes_droppable = entry.is_deleted() || before.is_some_and(|before| !before.is_deleted());
+        if makes_droppable {
+            if entry.history == NONE {
+                entry.history = self.histories.insert(KeyHistory::new(key));
+            }
+            self.touches.push(Touch { main: entry.main, history: entry.history });
         }
-        touches.push(Touch { main: entry.main, history: entry.history });
+        if let Some(before) = before {
+            self.histories.get_mut(entry.history).push(before.into_past());
+        }
+        entry
+    }
+
+    /// Puts a key with all its versions into the tree.
+    fn close(&mut self, key: &[u8], newest: Entry, on_key: &mut dyn FnMut(&Bytes, i64)) {
+        if !newest.is_deleted() && newest.lease != 0 {
+            on_key(&Bytes::copy_from_slice(key), newest.lease);
+        }
+        self.builder.push(key, newest);
     }
 }
 
@@ -209,7 +247,7 @@ impl Rows {
         if self.rows.len() >= NONE as usize {
             return Err("there are more revisions than an index can hold");
         }
-        self.is_unsorted |= self.last().is_some_and(|last| self.key(last) > record.key);
+        self.is_unsorted = self.is_unsorted || self.last().is_some_and(|last| self.key(last) > record.key);
         let key_start = self.keys.len();
         self.keys.extend_from_slice(record.key);
         let Record { create_revision: create, version, lease, .. } = *record;
@@ -292,4 +330,33 @@ fn head(rest: &[u8]) -> u64 {
 /// Whether keys with this head go on behind it.
 fn goes_on(head: u64) -> bool {
     head & 0xff == 8
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_sorted_by_key_and_then_by_revision(
+            keys in prop::collection::vec(prop::collection::vec(prop::sample::select(b"a\0b".to_vec()), 0..24), 0..200),
+            prefix in prop::sample::select(vec!["", "registry/pods/"]),
+        ) {
+            let mut rows = Rows::default();
+            let keys: Vec<Vec<u8>> = keys.iter().map(|key| [prefix.as_bytes(), &key[..]].concat()).collect();
+            for (main, key) in (2..).zip(&keys) {
+                let record = Record { key, mod_revision: main, ..Record::default() };
+                rows.push(StoredRevision { main, sub: 0, is_deletion: false }, &record, 0).unwrap();
+            }
+            let mut expected: Vec<(&[u8], i64)> = keys.iter().map(|key| &key[..]).zip(2..).collect();
+            expected.sort();
+            let order = rows.order();
+            let sorted: Vec<_> = order.iter().map(|place| rows.row(*place)).map(|row| (rows.key(row), row.main)).collect();
+            prop_assert_eq!(sorted, expected);
+        }
+    }
 }
