@@ -96,6 +96,7 @@ fn measure_memory(keys: &[Bytes], value: &Bytes) {
     let mut steps = 0_u32;
     time("compaction of the index, 500 a step", keys.len(), || {
         loop {
+            batch = Batch::new();
             let start = Instant::now();
             let progress = store.compaction_step(&view, 500, &mut batch).unwrap();
             longest = longest.max(start.elapsed());
@@ -193,6 +194,7 @@ fn measure_compaction(keys: &[Bytes]) {
     let mut steps = 0_u32;
     time("compaction of 500,000 revisions with their hash", keys.len() * 5, || {
         loop {
+            batch = Batch::new();
             let start = Instant::now();
             let progress = store.compaction_step(&view, 500, &mut batch).unwrap();
             longest = longest.max(start.elapsed());
