@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use etched_backend::{Backend, BackendError, Durability, RedbBackend};
@@ -10,6 +11,7 @@ use etched_disk::Disk;
 use etched_replica::{Commit, LogSnapshot};
 use etched_wal::{WalError, snapshot_file};
 
+use crate::log;
 use crate::member::convert;
 use crate::member::inbox::{Control, Inbox};
 
@@ -25,6 +27,7 @@ pub(crate) struct Committed {
 /// The way to the backend thread; one commit is under way at a time, so a send never blocks.
 pub(crate) struct BackendThread {
     commits: SyncSender<Commit>,
+    thread: JoinHandle<()>,
 }
 
 /// What the thread works with.
@@ -46,13 +49,23 @@ enum CommitFailure {
 impl BackendThread {
     pub(crate) fn start(parts: BackendParts) -> std::io::Result<Self> {
         let (commits, waiting) = sync_channel(1);
-        std::thread::Builder::new().name("backend".into()).spawn(move || run(&parts, &waiting))?;
-        Ok(Self { commits })
+        let builder = std::thread::Builder::new().name("backend".into());
+        let thread = builder.spawn(move || run(&parts, &waiting))?;
+        Ok(Self { commits, thread })
     }
 
     /// Hands over a batch; `false` if the thread has ended (it reported why).
     pub(crate) fn commit(&self, commit: Commit) -> bool {
         self.commits.send(commit).is_ok()
+    }
+
+    /// Waits until the thread has carried out everything and has let the backend go.
+    pub(crate) fn finish(self) {
+        let Self { commits, thread } = self;
+        drop(commits);
+        if thread.join().is_err() {
+            log!(Error, "the backend thread panicked");
+        }
     }
 }
 

@@ -3,19 +3,23 @@
 //! A sync of the log is done right here: everything that arrives meanwhile waits in the inbox and is one batch in the
 //! next turn.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use etched_backend::{Backend, RedbBackend};
-use etched_replica::{Answer, ApiError, Caller, Deliver, HashJob, Member, Notice, Output, Persist, Respond};
+use etched_replica::{
+    Answer, ApiError, Caller, Deliver, HashJob, Member, Notice, Output, Persist, Request, Respond,
+};
 use etched_wal::Wal;
 
 use crate::api::{Completion, Delivery, Front, Submission, Token};
 use crate::log;
 use crate::member::backend::{BackendThread, Committed};
 use crate::member::handle::Shown;
-use crate::member::inbox::{Control, Inbox, Incoming};
+use crate::member::inbox::{Control, Inbox, Incoming, REQUESTS_MAX};
 use crate::member::spares::SpareThread;
 use crate::member::{convert, hashes, inbox};
 use crate::metrics::Metrics;
@@ -24,6 +28,9 @@ type View = <RedbBackend as Backend>::View;
 
 /// Turns that are taken before what arrived meanwhile is looked at.
 const TURNS_MAX: usize = 4;
+
+/// Hashes under way, each on a thread of its own; above, they are refused as requests too many.
+const HASHES_MAX: usize = 16;
 
 /// Everything that the core thread owns.
 pub(crate) struct Core {
@@ -35,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) reader: RedbBackend,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) shown: Arc<Shown>,
+    /// Who waits until the cluster knows this member; told once, and told by its end that this will never be.
+    pub(crate) published: SyncSender<()>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Instant,
     pub(crate) tick: Duration,
@@ -43,6 +52,10 @@ pub(crate) struct Core {
     pub(crate) entries: Vec<etched_wal::Entry>,
     /// Whether anything was appended to the log since the last tick.
     pub(crate) has_appended: bool,
+    /// Commands that wait until the backend has caught up; above [`REQUESTS_MAX`] they are refused as too many.
+    pub(crate) held: VecDeque<(Caller, Request)>,
+    /// Who waits for a hash under way.
+    pub(crate) hashing: Vec<Caller>,
 }
 
 /// How far the end is.
@@ -74,28 +87,44 @@ pub enum CoreError {
 }
 
 impl Core {
-    /// Runs until the member is stopped and everything is flushed.
+    /// Runs until the member is stopped and everything is flushed, or something fails.
+    /// Whoever waits then is answered that the member stops.
     pub(crate) fn run(mut self) -> Result<(), CoreError> {
         self.inbox.attach();
+        let result = self.serve();
+        self.refuse_all();
+        result?;
+        let Self { wal, backend, view, reader, .. } = self;
+        wal.close()?;
+        // The backend is closed in good order when nobody has it any more.
+        drop((view, reader));
+        backend.finish();
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<(), CoreError> {
         let mut incoming = Vec::new();
         let mut control = Vec::new();
         let mut next_tick = self.clock.elapsed() + self.tick;
         let mut has_more = true;
         loop {
-            let wants_incoming = !self.member.is_congested();
-            if !has_more {
+            if !has_more && !self.can_release_held() {
                 let due = self.member.next_turn_ns().map_or(next_tick, Duration::from_nanos).min(next_tick);
-                self.inbox.park(due.saturating_sub(self.clock.elapsed()), wants_incoming);
+                self.inbox.park(due.saturating_sub(self.clock.elapsed()));
             }
-            self.inbox.take(&mut incoming, &mut control, wants_incoming);
+            self.inbox.take(&mut incoming, &mut control);
             let now = self.clock.elapsed();
             let now_ns = nanos(now);
+            // All that was taken is looked at, also when one of it is a failure: the others may be answers.
+            let mut outcome = Ok(());
             for message in control.drain(..) {
-                self.on_control(message)?;
+                outcome = outcome.and(self.on_control(message));
             }
+            self.release_held(now_ns);
             for message in incoming.drain(..) {
                 self.on_incoming(message, now_ns);
             }
+            outcome?;
             if now >= next_tick {
                 self.member.tick(now_ns);
                 next_tick = now + self.tick;
@@ -107,7 +136,6 @@ impl Core {
             has_more = self.work()?;
             self.flush_fronts();
             if self.stage == Stage::Flushing && self.member.is_flushed() {
-                self.wal.close()?;
                 return Ok(());
             }
         }
@@ -119,9 +147,12 @@ impl Core {
                 self.fronts.push(FrontQueue { front, completions: Vec::new(), deliveries: Vec::new() });
             }
             Control::Committed(committed) => self.on_committed(*committed),
-            Control::Answered { caller, result } => self.respond_now(caller, result),
+            Control::Answered { caller, result } => {
+                self.hashing.retain(|waiting| *waiting != caller);
+                self.respond_now(caller, result);
+            }
             Control::SpareReady(spare) => {
-                self.spares.on_ready();
+                self.spares.on_ready(spare.is_some(), self.clock.elapsed());
                 if let Some(spare) = spare {
                     self.wal.add_spare(spare);
                 }
@@ -137,10 +168,34 @@ impl Core {
         for submission in incoming.submissions {
             match submission {
                 Submission::Request { token, request } => {
-                    self.member.submit(Caller { front, token: token.0 }, request, now_ns);
+                    self.submit(Caller { front, token: token.0 }, request, now_ns);
                 }
                 Submission::Watch(call) => self.member.watch(front, call, now_ns),
             }
+        }
+    }
+
+    /// Commands wait while the backend cannot keep up. Nothing else does: a lease would run out while the renewal of
+    /// its owner waits.
+    fn submit(&mut self, caller: Caller, request: Request, now_ns: u64) {
+        let must_wait = self.member.is_congested() || !self.held.is_empty();
+        if !must_wait || !matches!(request, Request::Propose(_)) {
+            self.member.submit(caller, request, now_ns);
+        } else if self.held.len() < REQUESTS_MAX {
+            self.held.push_back((caller, request));
+        } else {
+            self.respond_now(caller, Err(ApiError::TooManyRequests));
+        }
+    }
+
+    fn can_release_held(&self) -> bool {
+        !self.held.is_empty() && !self.member.is_congested()
+    }
+
+    fn release_held(&mut self, now_ns: u64) {
+        while self.can_release_held() {
+            let Some((caller, request)) = self.held.pop_front() else { return };
+            self.member.submit(caller, request, now_ns);
         }
     }
 
@@ -157,13 +212,44 @@ impl Core {
 
     fn stop(&mut self) {
         self.stage = Stage::Flushing;
+        self.refuse_waiting();
+        self.member.want_snapshot();
+    }
+
+    /// Takes nothing in any more, and refuses what did not get to the member.
+    fn refuse_waiting(&mut self) {
         for incoming in self.inbox.stop() {
             for token in inbox::requests_of(&incoming.submissions) {
                 let caller = Caller { front: incoming.front.0 as u64, token: token.0 };
                 self.respond_now(caller, Err(ApiError::Stopped));
             }
         }
-        self.member.want_snapshot();
+        for (caller, _) in std::mem::take(&mut self.held) {
+            self.respond_now(caller, Err(ApiError::Stopped));
+        }
+    }
+
+    /// The end: gives out the answers that there are, and tells all others that there will be none.
+    fn refuse_all(&mut self) {
+        self.refuse_waiting();
+        for caller in std::mem::take(&mut self.hashing) {
+            self.respond_now(caller, Err(ApiError::Stopped));
+        }
+        self.member.refuse_all(&ApiError::Stopped);
+        while let Some(output) = self.member.poll() {
+            match output {
+                Output::Respond(respond) => self.respond(respond),
+                Output::Deliver(deliver) => self.deliver(deliver),
+                Output::Hash(job) => self.respond_now(job.caller(), Err(ApiError::Stopped)),
+                // The log and the backend are left as they are.
+                Output::Persist(_)
+                | Output::Send(_)
+                | Output::Commit(_)
+                | Output::SnapshotTaken(_)
+                | Output::Notice(_) => {}
+            }
+        }
+        self.flush_fronts();
     }
 
     /// Lets the member work until it waits for something; `true` if it has more slices to do.
@@ -216,7 +302,7 @@ impl Core {
             self.wal.sync()?;
             self.metrics.wal_fsync.record(started.elapsed());
             self.metrics.wal_bytes.set(self.wal.bytes_written());
-            self.spares.ask_if_needed(&mut self.wal);
+            self.spares.ask_if_needed(&mut self.wal, self.clock.elapsed());
         }
         for ticket in &tickets {
             self.member.on_persisted(*ticket);
@@ -272,11 +358,13 @@ impl Core {
 
     /// Hashes read everything, so they run on a thread of their own, over a view of their own.
     fn start_hash(&mut self, job: HashJob) {
-        let caller = match &job {
-            HashJob::Whole(caller) | HashJob::Keys(caller, _) => *caller,
-        };
-        if let Err(error) = hashes::start(job, self.reader.clone(), Arc::clone(&self.inbox)) {
-            self.respond_now(caller, Err(ApiError::Storage(error.to_string())));
+        let caller = job.caller();
+        if self.hashing.len() >= HASHES_MAX {
+            return self.respond_now(caller, Err(ApiError::TooManyRequests));
+        }
+        match hashes::start(job, self.reader.clone(), Arc::clone(&self.inbox)) {
+            Ok(()) => self.hashing.push(caller),
+            Err(error) => self.respond_now(caller, Err(ApiError::Storage(error.to_string()))),
         }
     }
 
@@ -300,7 +388,10 @@ impl Core {
             Notice::MemberAdded { id, peer_urls } => {
                 log!(Info, "added member", "added-peer-id" => format!("{id:x}"), "added-peer-peer-urls" => peer_urls.join(","));
             }
-            Notice::Published => self.shown.publish(),
+            Notice::Published => {
+                // Nobody has to listen.
+                let _ = self.published.try_send(());
+            }
             Notice::ClusterVersionSet(version) => {
                 log!(Info, "set initial cluster version", "cluster-version" => version.clone());
             }

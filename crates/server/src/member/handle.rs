@@ -1,7 +1,6 @@
 //! The running member behind the port: requests go into its queue, and its threads do the rest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use etched_replica::ApiError;
@@ -11,22 +10,10 @@ use crate::api::{Api, Completion, Front, FrontId, Identity, StatusReport, Submis
 use crate::member::inbox::{Control, Inbox, NotTaken};
 
 /// What the core thread shows to everybody without being asked.
+#[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) has_leader: AtomicBool,
     pub(crate) report: Mutex<Arc<StatusReport>>,
-    published: SyncSender<()>,
-}
-
-impl Shown {
-    pub(crate) fn new(published: SyncSender<()>) -> Self {
-        Self { has_leader: AtomicBool::new(false), report: Mutex::default(), published }
-    }
-
-    /// The cluster knows this member.
-    pub(crate) fn publish(&self) {
-        // It is said once, and nobody has to listen.
-        let _ = self.published.try_send(());
-    }
 }
 
 /// The running member; cheap to share.

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use etched_backend::{Backend, BackendError, ReadView, RedbBackend, Table};
-use etched_replica::{Answer, ApiError, Caller, HashJob};
+use etched_replica::{Answer, ApiError, HashJob};
 use etched_state_machine::HashPlan;
 
 use crate::member::inbox::{Control, Inbox};
@@ -14,27 +14,26 @@ pub(crate) fn start(job: HashJob, backend: RedbBackend, inbox: Arc<Inbox>) -> st
     // The view is taken here, before anything later is committed.
     let view = backend.view();
     std::thread::Builder::new().name("hash".into()).spawn(move || {
-        let (caller, result) = run(job, view);
+        let caller = job.caller();
+        let result = run(job, view);
+        let failure = result.as_ref().err().map(|error| format!("a hash cannot be computed: {error}"));
+        let result = result.map_err(|error| ApiError::Storage(error.to_string()));
         inbox.push_control(Control::Answered { caller, result });
+        // What is damaged for a hash is damaged for everybody.
+        if let Some(failure) = failure {
+            inbox.push_control(Control::Fatal(failure));
+        }
     })?;
     Ok(())
 }
 
-fn run(job: HashJob, view: Result<impl ReadView, BackendError>) -> (Caller, Result<Answer, ApiError>) {
+fn run(job: HashJob, view: Result<impl ReadView, BackendError>) -> Result<Answer, BackendError> {
+    let view = view?;
     match job {
-        HashJob::Whole(caller) => (caller, answer(view.and_then(|view| whole(&view)).map(Answer::Hash))),
-        HashJob::Keys(caller, plan) => {
-            let hash = view.and_then(|view| match plan {
-                HashPlan::Cached(hash) => Ok(hash),
-                HashPlan::Walk(walk) => walk.run(&view),
-            });
-            (caller, answer(hash.map(Answer::HashKv)))
-        }
+        HashJob::Whole(_) => whole(&view).map(Answer::Hash),
+        HashJob::Keys(_, HashPlan::Cached(hash)) => Ok(Answer::HashKv(hash)),
+        HashJob::Keys(_, HashPlan::Walk(walk)) => walk.run(&view).map(Answer::HashKv),
     }
-}
-
-fn answer(result: Result<Answer, BackendError>) -> Result<Answer, ApiError> {
-    result.map_err(|error| ApiError::Storage(error.to_string()))
 }
 
 /// CRC-32C over all tables in the order of their names: each name, then its keys and values.

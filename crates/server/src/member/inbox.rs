@@ -13,14 +13,14 @@ use crate::member::backend::Committed;
 /// Requests that may wait for the core thread; above, they are refused as too many.
 pub(crate) const REQUESTS_MAX: usize = 65_536;
 
-/// From fronts: held back while the backend cannot keep up.
+/// From fronts.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) front: FrontId,
     pub(crate) submissions: Vec<Submission>,
 }
 
-/// From the member's own threads and its owner: always taken.
+/// From the member's own threads and its owner.
 pub(crate) enum Control {
     /// A front, to be known under the next id.
     Register(Arc<dyn Front>),
@@ -78,8 +78,10 @@ impl Inbox {
                 submissions.retain(|submission| !is_stopped && matches!(submission, Submission::Watch(_)));
                 NotTaken { tokens, is_stopped }
             });
-            queues.waiting += submissions.len();
-            queues.incoming.push(Incoming { front, submissions });
+            if !submissions.is_empty() {
+                queues.waiting += submissions.len();
+                queues.incoming.push(Incoming { front, submissions });
+            }
             not_taken
         };
         self.wake();
@@ -91,19 +93,12 @@ impl Inbox {
         self.wake();
     }
 
-    /// Takes all that waits; `incoming` only if the caller has room for it.
-    pub(crate) fn take(
-        &self,
-        incoming: &mut Vec<Incoming>,
-        control: &mut Vec<Control>,
-        wants_incoming: bool,
-    ) {
+    /// Takes all that waits.
+    pub(crate) fn take(&self, incoming: &mut Vec<Incoming>, control: &mut Vec<Control>) {
         let mut queues = self.lock();
         std::mem::swap(&mut queues.control, control);
-        if wants_incoming {
-            std::mem::swap(&mut queues.incoming, incoming);
-            queues.waiting = 0;
-        }
+        std::mem::swap(&mut queues.incoming, incoming);
+        queues.waiting = 0;
     }
 
     /// Nothing is taken in any more; what waited comes out.
@@ -114,11 +109,11 @@ impl Inbox {
     }
 
     /// Sleeps until something arrives or the time is over.
-    pub(crate) fn park(&self, timeout: Duration, wants_incoming: bool) {
+    pub(crate) fn park(&self, timeout: Duration) {
         self.is_parked.store(true, Ordering::SeqCst);
         let is_empty = {
             let queues = self.lock();
-            queues.control.is_empty() && (!wants_incoming || queues.incoming.is_empty())
+            queues.control.is_empty() && queues.incoming.is_empty()
         };
         if is_empty {
             std::thread::park_timeout(timeout);

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every queue is bounded: the inbox (a full one refuses requests as too many), one commit under way (the core thread
-//! takes no requests in while too much waits for the backend), one log segment on order, one batch per front and turn.
+//! holds commands back while too much waits for the backend, and refuses what is above its bound), sixteen hashes, one
+//! log segment on order, one batch per front and turn.
 
 mod backend;
 mod convert;
@@ -19,6 +20,8 @@ mod inbox;
 mod spares;
 mod start;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::CoreError;
 pub use handle::MemberHandle;

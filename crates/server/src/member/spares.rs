@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use etched_wal::{SpareRequest, Wal};
 
@@ -12,18 +13,24 @@ use crate::member::inbox::{Control, Inbox};
 pub(crate) struct SpareThread {
     orders: SyncSender<SpareRequest>,
     is_ordered: bool,
+    /// Before this time none is ordered, since the last order could not be carried out.
+    not_before: Duration,
 }
+
+/// How long to wait after an order that could not be carried out: most often the disk is full.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl SpareThread {
     pub(crate) fn start(inbox: Arc<Inbox>) -> std::io::Result<Self> {
         let (orders, waiting) = sync_channel(1);
         std::thread::Builder::new().name("log-segments".into()).spawn(move || run(&inbox, &waiting))?;
-        Ok(Self { orders, is_ordered: false })
+        Ok(Self { orders, is_ordered: false, not_before: Duration::ZERO })
     }
 
     /// Orders a segment if the log has none in reserve and none is on its way.
-    pub(crate) fn ask_if_needed(&mut self, wal: &mut Wal) {
+    pub(crate) fn ask_if_needed(&mut self, wal: &mut Wal, now: Duration) {
         if !self.is_ordered
+            && now >= self.not_before
             && wal.needs_spare()
             && let Some(request) = wal.spare_request()
         {
@@ -32,8 +39,11 @@ impl SpareThread {
     }
 
     /// The order was carried out, or could not be.
-    pub(crate) fn on_ready(&mut self) {
+    pub(crate) fn on_ready(&mut self, was_carried_out: bool, now: Duration) {
         self.is_ordered = false;
+        if !was_carried_out {
+            self.not_before = now + RETRY;
+        }
     }
 }
 

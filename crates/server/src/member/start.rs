@@ -1,5 +1,6 @@
 //! Starts a member: opens its data directory, restores it, and runs its threads.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -136,7 +137,7 @@ fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<Run
 
     let inbox = Arc::new(Inbox::default());
     let (published_sender, published) = sync_channel(1);
-    let shown = Arc::new(Shown::new(published_sender));
+    let shown = Arc::new(Shown::default());
     let parts = BackendParts { backend: backend.clone(), disk, snapshot_dir, inbox: Arc::clone(&inbox) };
     let core = Core {
         member,
@@ -147,6 +148,7 @@ fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<Run
         reader: backend,
         inbox: Arc::clone(&inbox),
         shown: Arc::clone(&shown),
+        published: published_sender,
         metrics,
         clock: start_of_time(),
         tick: options.member.heartbeat_interval,
@@ -154,6 +156,8 @@ fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<Run
         fronts: Vec::new(),
         entries: Vec::new(),
         has_appended: false,
+        held: VecDeque::new(),
+        hashing: Vec::new(),
     };
     let handle = Arc::new(MemberHandle {
         identity: Identity { cluster_id, member_id, name: options.member.name.clone() },
