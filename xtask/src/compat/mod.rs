@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{Program, shared_memory};
 use session::Session;
@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// The directory for the servers' data.
     #[arg(long, default_value_os_t = shared_memory())]
     dir: PathBuf,
+    /// Goes on with the next epoch after differences.
+    #[arg(long)]
+    keep_going: bool,
     /// Prints each step.
     #[arg(long)]
     verbose: bool,
@@ -67,6 +70,7 @@ impl Options {
             server_bin: None,
             reference_bin: None,
             dir: shared_memory(),
+            keep_going: false,
             verbose: false,
             tally: true,
         }
@@ -95,32 +99,40 @@ async fn run_epochs(options: &Options) -> Result<()> {
         (None, None) => 10_000,
         (requests, _) => requests.unwrap_or(u64::MAX),
     };
-    let (mut done, mut refused, mut answers) = (0, 0, BTreeMap::<String, u64>::new());
+    let (mut done, mut refused, mut differences) = (0, 0, 0);
+    let mut answers = BTreeMap::<String, u64>::new();
     for epoch in 0.. {
         if left == 0 || end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
         let directory = tempfile::Builder::new().prefix("etched-compat-").tempdir_in(&options.dir)?;
+        let epoch_seed = seed.wrapping_add(epoch);
         let mut session =
-            Session::start(&reference, &ours, directory.path(), seed.wrapping_add(epoch), options.verbose)
-                .await?;
-        session.run(left.min(options.epoch), end).await?;
+            Session::start(&reference, &ours, directory.path(), epoch_seed, options.verbose).await?;
+        let run = session.run(left.min(options.epoch), end).await;
+        run.with_context(|| format!("the epoch of seed {epoch_seed}"))?;
         let tally = session.finish();
         for (answer, count) in &tally.answers {
             *answers.entry(answer.clone()).or_default() += count;
         }
         (done, refused, left) = (done + tally.calls, refused + tally.refused, left - tally.steps.min(left));
-        if !tally.differences.is_empty() {
-            for difference in &tally.differences {
-                println!("{difference}\n");
-            }
-            let epoch_seed = seed.wrapping_add(epoch);
-            bail!("{} differences; `compat --seed {epoch_seed}` repeats the epoch", tally.differences.len());
+        if tally.differences.is_empty() {
+            continue;
+        }
+        tally.differences.iter().for_each(|difference| println!("{difference}\n"));
+        differences += tally.differences.len();
+        println!(
+            "compat: `cargo xtask compat --seed {epoch_seed} --requests {}` repeats the epoch",
+            options.epoch
+        );
+        if !options.keep_going {
+            break;
         }
     }
     if options.tally {
         answers.iter().for_each(|(answer, count)| println!("{count:8} {answer}"));
     }
+    ensure!(differences == 0, "{differences} differences in {done} requests, seed {seed}");
     let seconds = begin.elapsed().as_secs();
     println!(
         "compat: no difference in {done} requests ({refused} refused by both), seed {seed}, {seconds} s"
