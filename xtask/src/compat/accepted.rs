@@ -7,27 +7,51 @@
 use etched_proto::etcdserverpb as pb;
 use pb::request_op::Request as Op;
 
-use super::request::{Outcome, Request};
+use super::request::{Answer, Outcome, Request};
 
 /// A rule by which different answers are accepted.
 struct Accepted {
     /// Why; part of the documentation.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is for readers, and compared with docs/compat.md"))]
     reason: &'static str,
-    applies: fn(&Request, &Outcome, &Outcome) -> bool,
+    applies: fn(&Request, &Outcome, &Outcome, &Past) -> bool,
 }
 
-const ACCEPTED: [Accepted; 1] = [Accepted {
-    reason: "The text for a method that does not exist is the gRPC library's; the code is the same.",
-    applies: |request, reference, ours| {
-        let code = |outcome: &Outcome| outcome.as_ref().err().map(|refused| refused.code);
-        matches!(request, Request::Unknown(_)) && code(reference) == code(ours)
+/// What happened before that matters for what may differ.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    /// Both servers were killed and started again.
+    pub(super) restarted: bool,
+}
+
+const ACCEPTED: [Accepted; 2] = [
+    Accepted {
+        reason: "The text for a method that does not exist is the gRPC library's; the code is the same.",
+        applies: |request, reference, ours, _| {
+            let code = |outcome: &Outcome| outcome.as_ref().err().map(|refused| refused.code);
+            matches!(request, Request::Unknown(_)) && code(reference) == code(ours)
+        },
     },
-}];
+    Accepted {
+        reason: "etcd forgets the hashes of compactions when it ends; etched makes those again that its log still holds.",
+        applies: |request, reference, ours, past| {
+            let (Request::HashKv(asked), Ok(Answer::HashKv(ours))) = (request, ours) else { return false };
+            // A hash of a compaction is told by the compaction before it.
+            let is_of_compaction =
+                ours.hash_revision == asked.revision && ours.compact_revision < asked.revision;
+            let is_fresh = match reference {
+                Ok(Answer::HashKv(reference)) => reference.compact_revision >= asked.revision,
+                Ok(_) => false,
+                Err(refused) => refused.message.ends_with("has been compacted"),
+            };
+            past.restarted && is_of_compaction && is_fresh
+        },
+    },
+];
 
 /// Whether two different outcomes are as they should be.
-pub(super) fn is_accepted(request: &Request, reference: &Outcome, ours: &Outcome) -> bool {
-    ACCEPTED.iter().any(|accepted| (accepted.applies)(request, reference, ours))
+pub(super) fn is_accepted(request: &Request, reference: &Outcome, ours: &Outcome, past: &Past) -> bool {
+    ACCEPTED.iter().any(|accepted| (accepted.applies)(request, reference, ours, past))
 }
 
 /// A streamed range without an order, but with a target: etcd sorts within each part, and may skip or repeat keys.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use etched_proto::etcdserverpb as pb;
 use pb::watch_request::RequestUnion;
 
-use super::accepted;
+use super::accepted::{self, Past};
 use super::diff;
 use super::generate::{Generator, Step, View};
 use super::normal::{Context, Leases, normalise};
@@ -58,6 +58,7 @@ pub(super) struct Session {
     /// When the last watch of the past was created, and the last compaction was left to the background.
     watched_past: Instant,
     compacted: Instant,
+    past: Past,
     tally: Tally,
     verbose: bool,
 }
@@ -80,6 +81,7 @@ impl Session {
             streams: Vec::new(),
             watched_past: now,
             compacted: now,
+            past: Past::default(),
             tally: Tally::default(),
             verbose,
         })
@@ -171,7 +173,7 @@ impl Session {
         self.learn(&request, &reference, &ours);
         let context = Context { leases: &self.leases, hashes_comparable: !self.view.attach_drawn };
         normalise(&mut reference, &mut ours, &context);
-        if reference != ours && !accepted::is_accepted(&request, &reference, &ours) {
+        if reference != ours && !accepted::is_accepted(&request, &reference, &ours, &self.past) {
             let what = format!("{request:#?}");
             self.differ(&what, &format!("{reference:#?}"), &format!("{ours:#?}"));
         }
@@ -310,6 +312,7 @@ impl Session {
         self.compare_streams().await;
         self.streams.clear();
         self.view.streams = 0;
+        self.past.restarted = true;
         self.reference.restart().await?;
         self.ours.restart().await?;
         let all = pb::RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
