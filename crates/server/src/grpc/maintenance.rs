@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etched_proto::wire::etcdserverpb as wire;
-use etched_state_machine::{AlarmRequest, Command, Outcome};
+use etched_state_machine::{AlarmMember, AlarmRequest, Command, Outcome};
 use tonic::{Request, Response, Status};
 use wire::maintenance_server::Maintenance;
 
@@ -118,6 +118,15 @@ impl Maintenance for MaintenanceService {
     }
 }
 
+/// The text form of an `AlarmMember`, in which a member of id zero is left out.
+fn alarm_text(alarm: &AlarmMember) -> String {
+    let name = alarm_name(alarm.kind);
+    match alarm.member_id {
+        0 => format!("alarm:{name}"),
+        member_id => format!("memberID:{member_id}  alarm:{name}"),
+    }
+}
+
 fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) -> wire::StatusResponse {
     let mut errors = Vec::new();
     if report.leader == 0 {
@@ -127,7 +136,7 @@ fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) 
         report
             .alarms
             .iter()
-            .map(|alarm| format!("memberID:{}  alarm:{}", alarm.member_id, alarm_name(alarm.kind))),
+            .map(alarm_text),
     );
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     wire::StatusResponse {

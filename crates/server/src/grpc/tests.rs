@@ -287,13 +287,13 @@ async fn status_tells_what_the_member_reports() {
     let api = FakeApi::new(|_| None);
     let mut report = api.report.lock().unwrap().clone();
     report.leader = 0;
-    report.alarms = vec![AlarmMember { kind: AlarmKind::NoSpace, member_id: 5 }];
+    report.alarms = [5, 0].map(|member_id| AlarmMember { kind: AlarmKind::NoSpace, member_id }).to_vec();
     report.database_bytes = 100;
     let report = Arc::new(report);
     let served = serve_answer(Answer::Status(report));
     let mut client = MaintenanceClient::new(served.channel().await);
     let status = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
-    assert_eq!(status.errors, ["etcdserver: no leader", "memberID:5  alarm:NOSPACE"]);
+    assert_eq!(status.errors, ["etcdserver: no leader", "memberID:5  alarm:NOSPACE", "alarm:NOSPACE"]);
     assert_eq!((status.version.as_str(), status.storage_version.as_str()), ("3.7.2", "3.7.0"));
     assert_eq!((status.db_size, status.db_size_quota), (100, 2 << 30));
     assert_eq!(status.downgrade_info, Some(pb::DowngradeInfo::default()));
