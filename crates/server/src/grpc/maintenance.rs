@@ -132,12 +132,7 @@ fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) 
     if report.leader == 0 {
         errors.push(Status::from(NO_LEADER).message().to_owned());
     }
-    errors.extend(
-        report
-            .alarms
-            .iter()
-            .map(alarm_text),
-    );
+    errors.extend(report.alarms.iter().map(alarm_text));
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     wire::StatusResponse {
         header,
