@@ -4,13 +4,14 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use etched_proto::etcdserverpb::RangeRequest;
 use prost::Message as _;
 
 use crate::http2;
+use crate::random::Random;
 
 /// How long a server may take until it answers, or ends after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -200,8 +201,19 @@ fn spawn(program: &Program, directory: &Path, flags: &[String]) -> Result<Child>
 }
 
 /// An address of the loopback interface that nobody listens on.
+///
+/// The port is below those that the system gives to outgoing connections, so that no client takes it before the
+/// server does.
 pub(crate) fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let mut random = Random::new(u64::from(now.subsec_nanos()) ^ u64::from(std::process::id()) << 32);
+    for _ in 0..1000 {
+        let port = u16::try_from(10_000 + random.below(20_000))?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port is free");
 }
 
 /// A directory in memory, where there is one: there a disk's moods play no part.
