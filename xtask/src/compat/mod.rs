@@ -65,7 +65,7 @@ const CI_SEED: u64 = 1_795_611_024;
 const CI_REQUESTS: u64 = 16_000;
 
 impl Options {
-    /// A new seed, for so many seconds.
+    /// The fixed seed, for so many seconds at most.
     pub(crate) fn of_ci(seconds: u64) -> Self {
         Self {
             seed: Some(CI_SEED),
