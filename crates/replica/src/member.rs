@@ -158,7 +158,7 @@ impl Member {
                 self.respond(caller, Ok(Answer::Status(report)));
             }
             Request::Hash => self.hash(HashWanted { caller, revision: None }),
-            Request::HashKv { revision } => self.submit_hash_kv(caller, revision),
+            Request::HashKv { revision } => self.hash(HashWanted { caller, revision: Some(revision) }),
             Request::Defragment => self.respond(caller, Ok(Answer::Done)),
         }
     }
@@ -245,12 +245,6 @@ impl Member {
         }
         self.outputs.push_back(Output::Notice(Notice::QuotaExceeded));
         self.propose_instead(caller, &applier::raise_no_space(self.self_id), Instead::NoSpace, now_ns);
-    }
-
-    fn submit_hash_kv(&mut self, caller: Caller, revision: i64) {
-        let store = self.applier.machine().store();
-        let revision = if revision == 0 { store.revision() } else { revision };
-        self.hash(HashWanted { caller, revision: Some(revision) });
     }
 
     fn hash(&mut self, wanted: HashWanted) {
@@ -578,8 +572,7 @@ impl Member {
     }
 
     fn respond(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
-        let revision = self.applier.machine().store().revision();
-        let raft_term = self.term;
+        let (revision, raft_term) = self.stamp();
         self.outputs.push_back(Output::Respond(Respond { caller, revision, raft_term, result }));
     }
 
@@ -620,6 +613,12 @@ impl Member {
             }
             self.outputs.push_back(Output::Commit(Commit { batch, snapshot }));
         }
+    }
+
+    /// What a response header says now: the store's revision and the Raft term.
+    #[must_use]
+    pub fn stamp(&self) -> (i64, u64) {
+        (self.applier.machine().store().revision(), self.term)
     }
 
     /// What the member says of itself.

@@ -273,3 +273,13 @@ fn a_renewal_is_answered_when_the_note_of_what_was_left_is_cleared() {
     assert!(matches!(harness.answer(token), Some(Ok(Answer::LeaseRenewed { ttl: 1_000 }))));
     assert!(matches!(harness.call(Request::LeaseRenew { id: 7 }), Ok(Answer::LeaseRenewed { ttl: 1_000 })));
 }
+
+#[test]
+fn a_hash_at_revision_zero_is_the_remembered_one_after_a_compaction_at_zero() {
+    let mut harness = Harness::new();
+    harness.put("a", "1");
+    harness.call(compact(0, true)).expect("a first compaction at zero is taken");
+    harness.put("a", "2");
+    let remembered = hash(&mut harness);
+    assert_eq!((remembered.compact_revision, remembered.hash_revision), (-1, 0), "as etcd answers");
+}

@@ -206,8 +206,8 @@ impl Core {
     }
 
     fn respond_now(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
-        let report = self.member.report();
-        self.respond(Respond { caller, revision: report.revision, raft_term: report.raft_term, result });
+        let (revision, raft_term) = self.member.stamp();
+        self.respond(Respond { caller, revision, raft_term, result });
     }
 
     fn stop(&mut self) {
