@@ -15,3 +15,4 @@ mod http;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod peer;
