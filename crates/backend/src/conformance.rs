@@ -29,6 +29,8 @@ pub fn run<B: Backend>(fresh: &mut dyn FnMut() -> B) {
     a_scan_stops_when_told(&fresh());
     a_view_outlives_its_backend(fresh());
     sizes_follow_the_data(&fresh());
+    a_derived_table_is_not_in_use(&fresh());
+    records_are_counted_by_table(&fresh());
     random_batches_agree_with_an_ordered_map(&fresh());
 }
 
@@ -198,6 +200,37 @@ fn sizes_follow_the_data(backend: &impl Backend) {
     let freed = sizes();
     assert!(freed.in_use_bytes < full.in_use_bytes - (3 << 20), "{full:?} {freed:?}");
     assert!(freed.total_bytes >= freed.in_use_bytes, "{freed:?}");
+}
+
+fn a_derived_table_is_not_in_use(backend: &impl Backend) {
+    let in_use = || backend.sizes().expect("a sound backend knows its sizes").in_use_bytes;
+    commit(backend, Durability::Synced, |batch| batch.put(Table::Key, "k", "v"));
+    let before = in_use();
+    commit(backend, Durability::Synced, |batch| batch.put(Table::Catalog, "k", "a longer value"));
+    assert_eq!(in_use(), before);
+    commit(backend, Durability::Synced, |batch| batch.delete(Table::Catalog, "k"));
+    assert_eq!(in_use(), before);
+}
+
+fn records_are_counted_by_table(backend: &impl Backend) {
+    commit(backend, Durability::Synced, |batch| {
+        for key in ["a", "b", "c"] {
+            batch.put(Table::Key, key, "");
+        }
+        batch.put(Table::Catalog, "a", "");
+    });
+    let before = view(backend);
+    commit(backend, Durability::Buffered, |batch| {
+        batch.put(Table::Key, "a", "again");
+        batch.delete(Table::Key, "b");
+        batch.delete(Table::Key, "never there");
+    });
+    let counted = |view: &dyn ReadView| {
+        let count = |table| view.count(table).expect("a sound backend counts");
+        (count(Table::Key), count(Table::Catalog), count(Table::Lease))
+    };
+    assert_eq!(counted(&before), (3, 1, 0));
+    assert_eq!(counted(&view(backend)), (2, 1, 0));
 }
 
 fn random_batches_agree_with_an_ordered_map(backend: &impl Backend) {

@@ -102,8 +102,10 @@ impl Shared {
             None => records.remove(&key),
         };
         let removed = before.as_ref().map(|value| key_len + value.len());
-        self.in_use_bytes += added.unwrap_or(0) as u64;
-        self.in_use_bytes -= removed.unwrap_or(0) as u64;
+        if !table.is_derived() {
+            self.in_use_bytes += added.unwrap_or(0) as u64;
+            self.in_use_bytes -= removed.unwrap_or(0) as u64;
+        }
         before
     }
 }
@@ -128,6 +130,10 @@ impl ReadView for MemoryView {
             }
         }
         Ok(())
+    }
+
+    fn count(&self, table: Table) -> Result<u64, BackendError> {
+        Ok(self.tables[table.position()].len() as u64)
     }
 }
 

@@ -32,6 +32,22 @@ pub trait ReadView {
         range: (Bound<&[u8]>, Bound<&[u8]>),
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), BackendError>;
+
+    /// How many records a table holds.
+    ///
+    /// Unless an implementation knows better, they are counted one by one.
+    ///
+    /// # Errors
+    ///
+    /// A record is damaged, or the storage failed.
+    fn count(&self, table: Table) -> Result<u64, BackendError> {
+        let mut count = 0;
+        self.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
 }
 
 /// Ordered tables that take whole batches.
@@ -77,7 +93,7 @@ pub enum Durability {
 pub struct Sizes {
     /// Bytes of the file, free space within it included.
     pub total_bytes: u64,
-    /// Bytes of it that hold data of the current state.
+    /// Bytes of it that hold data of the current state, without tables that are [derived](Table::is_derived).
     pub in_use_bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The tables, with the names of etcd's buckets.
+//! The tables: those of etcd's buckets, with their names, and one of our own.
 
 use core::fmt;
 
@@ -27,11 +27,28 @@ pub enum Table {
     Members,
     /// Ids of members that were removed and may never return.
     MembersRemoved,
+    /// What an index has to know of each record of [`Table::Key`], packed; it can be made from that table alone.
+    Catalog,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Key,
+        Self::Meta,
+        Self::Lease,
+        Self::Alarm,
+        Self::Auth,
+        Self::AuthUsers,
+        Self::AuthRoles,
+        Self::Cluster,
+        Self::Members,
+        Self::MembersRemoved,
+        Self::Catalog,
+    ];
+
+    /// The tables that etcd has as well: what snapshots hold, what hashes cover and what counts as in use.
+    pub const BUCKETS: [Self; 10] = [
         Self::Key,
         Self::Meta,
         Self::Lease,
@@ -44,7 +61,15 @@ impl Table {
         Self::MembersRemoved,
     ];
 
-    /// The name of the table, which is the name of etcd's bucket for the same records.
+    /// Whether the table holds nothing that other tables do not hold too.
+    ///
+    /// Such a table differs between members that are equal in all else, and takes no part in what is seen of them.
+    #[must_use]
+    pub const fn is_derived(self) -> bool {
+        matches!(self, Self::Catalog)
+    }
+
+    /// The name of the table, which is the name of etcd's bucket for the same records if it has one.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,6 +83,7 @@ impl Table {
             Self::Cluster => "cluster",
             Self::Members => "members",
             Self::MembersRemoved => "members_removed",
+            Self::Catalog => "catalog",
         }
     }
 
@@ -91,5 +117,10 @@ mod tests {
             assert_eq!(Table::from_name(table.name()), Some(table));
         }
         assert_eq!(Table::from_name("Key"), None);
+    }
+
+    #[test]
+    fn the_buckets_are_the_tables_that_are_not_derived() {
+        assert!(Table::ALL.into_iter().filter(|table| !table.is_derived()).eq(Table::BUCKETS));
     }
 }

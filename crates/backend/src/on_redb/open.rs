@@ -6,7 +6,7 @@ use std::io;
 use redb::{Builder, DatabaseError, StorageError, TableError, TableHandle};
 
 use super::file::Storage;
-use super::record::{FORMAT, FORMAT_KEY, INFO_TABLE, USAGE_KEY, seal, unseal};
+use super::record::{FORMAT, FORMAT_KEY, FORMAT_OLDEST, INFO_TABLE, USAGE_KEY, seal, unseal};
 use super::*;
 
 /// With what every redb file begins.
@@ -34,7 +34,7 @@ pub enum CreateError {
     Storage(String),
 }
 
-/// Why a file was not opened. Nothing in it was changed.
+/// Why a file was not opened. Nothing in it was changed, unless its disk failed while it was brought to this format.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -59,7 +59,7 @@ pub enum OpenError {
         why: &'static str,
     },
     /// The file is of a version that this program does not know.
-    #[error("{path} has format {found}, this program knows format {FORMAT}")]
+    #[error("{path} has format {found}, this program knows formats {FORMAT_OLDEST} to {FORMAT}")]
     Format {
         /// The file.
         path: PathBuf,
@@ -133,8 +133,12 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
     let database = builder(options)
         .create_with_backend(Storage(Arc::clone(&file)))
         .map_err(|error| database_error(path, error))?;
-    let usage = check_tables(path, &database)?;
+    let (format, usage) = check_tables(path, &database)?;
     file.carry_out().map_err(|error| OpenError::Storage(error.to_string()))?;
+    if format < FORMAT {
+        // Derived tables that an older version did not have begin empty; who uses them makes their content.
+        write_tables(&database, &usage).map_err(|error| OpenError::Storage(error.to_string()))?;
+    }
     Ok(RedbBackend::new(database, file, usage, lock))
 }
 
@@ -161,8 +165,8 @@ fn check_head(path: &Path, file: &dyn etched_disk::DiskFile) -> Result<(), OpenE
     Err(OpenError::Foreign { path, why: "it does not begin like one" })
 }
 
-/// Checks that the tables are ours and all there, and returns how much is in them.
-fn check_tables(path: &Path, database: &Database) -> Result<Usage, OpenError> {
+/// Checks that the tables are ours and all there, and returns their format and how much is in them.
+fn check_tables(path: &Path, database: &Database) -> Result<(u32, Usage), OpenError> {
     let damaged = |why: &str| OpenError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let failed = |error: redb::Error| OpenError::Storage(error.to_string());
     let transaction = database.begin_read().map_err(|error| failed(error.into()))?;
@@ -178,13 +182,15 @@ fn check_tables(path: &Path, database: &Database) -> Result<Usage, OpenError> {
     };
     let format = read(FORMAT_KEY)?.try_into().map(u32::from_le_bytes);
     let found = format.map_err(|_| damaged("the record of its format has the wrong length"))?;
-    if found != FORMAT {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&found) {
         return Err(OpenError::Format { path: path.to_owned(), found });
     }
-    for table in Table::ALL {
-        transaction.open_table(definition(table)).map_err(|error| table_error(path, error))?;
+    let expected = if found < FORMAT { &Table::BUCKETS[..] } else { &Table::ALL[..] };
+    for table in expected {
+        transaction.open_table(definition(*table)).map_err(|error| table_error(path, error))?;
     }
-    Usage::decode(&read(USAGE_KEY)?).ok_or_else(|| damaged("the record of its usage has the wrong length"))
+    let usage = Usage::decode(&read(USAGE_KEY)?);
+    Ok((found, usage.ok_or_else(|| damaged("the record of its usage has the wrong length"))?))
 }
 
 fn database_error(path: &Path, error: DatabaseError) -> OpenError {

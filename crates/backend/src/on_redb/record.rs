@@ -18,8 +18,10 @@ pub(super) const INFO_TABLE: &str = "etched";
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Its key for [`Usage`].
 pub(super) const USAGE_KEY: &[u8] = b"usage";
-/// The version of the format that this code reads and writes.
-pub(super) const FORMAT: u32 = 1;
+/// The version of the format that this code writes.
+pub(super) const FORMAT: u32 = 2;
+/// The oldest version that it reads: without derived tables.
+pub(super) const FORMAT_OLDEST: u32 = 1;
 
 const CHECKSUM_BYTES: usize = 4;
 /// What redb stores beside each key and value: where each of them ends.
@@ -59,7 +61,7 @@ fn checksum(table: &str, key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, value)
 }
 
-/// How much is in the tables, kept beside them in every commit so that nobody has to walk them.
+/// How much is in the tables but derived ones, kept beside them in every commit so that nobody has to walk them.
 ///
 /// ```text
 /// 0..8    records, little-endian

@@ -122,18 +122,54 @@ fn a_redb_file_of_another_program_is_refused_and_left_as_it_is() {
     assert_eq!(disk.contents(path()), before);
 }
 
-#[test]
-fn another_format_is_refused() {
-    let disk = sim_disk();
-    let backend = created(&disk);
+/// Makes a file one of another format, as far as its own record and its tables tell.
+fn set_format(backend: &RedbBackend, format: u32) {
     let transaction = begin_write(&backend.shared.database, Durability::Synced).unwrap();
     let mut stored = Vec::new();
-    record::seal(record::INFO_TABLE, record::FORMAT_KEY, &2_u32.to_le_bytes(), &mut stored);
+    record::seal(record::INFO_TABLE, record::FORMAT_KEY, &format.to_le_bytes(), &mut stored);
     transaction.open_table(INFO).unwrap().insert(record::FORMAT_KEY, &stored[..]).unwrap();
+    if format < record::FORMAT {
+        Table::ALL.into_iter().filter(|table| table.is_derived()).for_each(|table| {
+            transaction.delete_table(definition(table)).unwrap();
+        });
+    }
     transaction.commit().unwrap();
+}
+
+#[test]
+fn another_format_is_refused() {
+    for format in [0, 3, u32::MAX] {
+        let disk = sim_disk();
+        let backend = created(&disk);
+        set_format(&backend, format);
+        drop(backend);
+        let error = opened(&disk).unwrap_err();
+        assert!(matches!(error, OpenError::Format { found, .. } if found == format), "{error:?}");
+    }
+}
+
+#[test]
+fn a_file_of_the_first_format_gets_its_missing_table() {
+    let disk = sim_disk();
+    let backend = created(&disk);
+    put(&backend, "key", "value", Durability::Synced);
+    set_format(&backend, 1);
+    let in_use = backend.sizes().unwrap().in_use_bytes;
     drop(backend);
-    let error = opened(&disk).unwrap_err();
-    assert!(matches!(error, OpenError::Format { found: 2, .. }), "{error:?}");
+    for _ in 0..2 {
+        let backend = opened(&disk).unwrap();
+        let view = backend.view().unwrap();
+        assert_eq!((view.count(Table::Catalog).unwrap(), view.count(Table::Key).unwrap()), (0, 1));
+        assert_eq!(view.get(Table::Key, b"key").unwrap().as_deref(), Some(&b"value"[..]));
+        assert_eq!(backend.sizes().unwrap().in_use_bytes, in_use);
+    }
+    let backend = opened(&disk).unwrap();
+    let mut batch = Batch::new();
+    batch.put(Table::Catalog, "block", "rows");
+    backend.commit(&batch, Durability::Synced).unwrap();
+    drop(backend);
+    let view = opened(&disk).unwrap().view().unwrap();
+    assert_eq!(view.get(Table::Catalog, b"block").unwrap().as_deref(), Some(&b"rows"[..]));
 }
 
 #[test]

@@ -36,11 +36,11 @@ fn run(job: HashJob, view: Result<impl ReadView, BackendError>) -> Result<Answer
     }
 }
 
-/// CRC-32C over all tables in the order of their names: each name, then its keys and values.
+/// CRC-32C over all of etcd's tables in the order of their names: each name, then its keys and values.
 /// What differs between equal members (the index and the term of the last entry, the version of the format) is left
 /// out.
 fn whole(view: &dyn ReadView) -> Result<u32, BackendError> {
-    let mut tables = Table::ALL;
+    let mut tables = Table::BUCKETS;
     tables.sort_by_key(|table| table.name());
     let mut hash = 0;
     for table in tables {

@@ -23,6 +23,7 @@ fn batch(number: u8) -> Batch {
     batch.put(Table::Key, vec![number], vec![number; 40]);
     batch.put(Table::Lease, "shared", vec![number; usize::from(number)]);
     batch.delete(Table::Key, vec![number.wrapping_sub(4)]);
+    batch.put(Table::Catalog, "block", vec![number; 100 * usize::from(number)]);
     if number.is_multiple_of(4) {
         batch.put(Table::Auth, "large", vec![number; 20_000]);
     }
@@ -150,4 +151,29 @@ fn after_a_power_loss_while_a_file_is_created_it_can_be_created() {
             assert_eq!(state_of(&backend), State::new());
         }
     }
+}
+
+#[test]
+fn a_power_loss_while_a_file_gets_its_missing_table_leaves_one_that_opens() {
+    let mut crashes = 0;
+    for crash_at in 1.. {
+        let disk = sim_disk();
+        let backend = created(&disk);
+        put(&backend, "key", "value", Durability::Synced);
+        set_format(&backend, 1);
+        drop(backend);
+        let disk = disk.killed_image();
+        disk.set_faults(Faults { crash_at: Some(crash_at), ..Faults::default() });
+        drop(opened(&disk));
+        if !disk.is_crashed() {
+            break;
+        }
+        for seed in 0..4 {
+            crashes += 1;
+            let backend = opened(&disk.crash_image(seed)).unwrap();
+            assert_eq!(get(&backend, "key").unwrap().as_deref(), Some(&b"value"[..]), "crash at {crash_at}");
+            assert_eq!(backend.view().unwrap().count(Table::Catalog).unwrap(), 0);
+        }
+    }
+    assert!(crashes > 20, "{crashes} crashes");
 }
