@@ -125,6 +125,8 @@ struct Reader {
     entries: Vec<Entry>,
     snapshots: Vec<SnapshotRecord>,
     last_index: u64,
+    /// Whether the log continues the wanted snapshot here: its last entry was read, or the snapshot's record.
+    from_is_known: bool,
     /// The first of the entries since the last hard state whose term is above that state's.
     unseen_term_at: Option<usize>,
     unseen_index: u64,
@@ -138,8 +140,10 @@ struct Reader {
 
 impl Reader {
     fn new(first: SegmentName, wanted: Wanted) -> Self {
+        let from_is_known = matches!(&wanted, Wanted::After(from) if from.index == 0);
         Self {
             wanted,
+            from_is_known,
             chain: None,
             metadata: None,
             state: HardState::default(),
@@ -268,6 +272,9 @@ impl Reader {
             Kind::Snapshot => {
                 let snapshot = message::decode_snapshot(record.data).ok_or(Damage::Malformed)?;
                 self.last_index = self.last_index.max(snapshot.index);
+                let is_wanted =
+                    |from: &SnapshotRecord| (from.index, from.term) == (snapshot.index, snapshot.term);
+                self.from_is_known |= matches!(&self.wanted, Wanted::After(from) if is_wanted(from));
                 self.snapshots.push(snapshot);
             }
         }
@@ -288,6 +295,9 @@ impl Reader {
         }
         self.last_index = index;
         match &self.wanted {
+            Wanted::After(from) if index == from.index => self.from_is_known = term == from.term,
+            // They follow another entry than the snapshot's, which was received and replaces the whole log.
+            Wanted::After(from) if index > from.index && !self.from_is_known => {}
             Wanted::After(from) if index > from.index => {
                 let position = usize::try_from(index - from.index - 1).unwrap_or(usize::MAX);
                 if position > self.entries.len() {

@@ -348,3 +348,32 @@ fn the_metadata_come_back_whatever_they_are() {
         assert_eq!((recovered.metadata, recovered.entries.len()), (metadata, 20));
     }
 }
+
+/// A member follows a leader that fails before its entries 3 and 4 are committed. The next leader commits another
+/// entry 3 and more, and sends the member a snapshot of them; what the member had beyond it is not part of that log.
+#[test]
+fn entries_that_follow_another_entry_than_that_of_a_received_snapshot_are_not_read() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { segment_bytes: 1 << 16 };
+    let mut wal = Wal::create(Arc::new(disk.clone()), dir(), b"member", options).unwrap();
+    let entry =
+        |index, term| etched_wal::Entry { term, index, kind: 0, data: format!("{index} of {term}").into() };
+    wal.append(
+        &[entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)],
+        Some(&HardState { term: 1, vote: 0, commit: 2 }),
+    );
+    wal.sync().unwrap();
+    let received = SnapshotRecord { index: 3, term: 5, conf_state: None };
+    wal.append_snapshot(&received);
+    wal.append(&[], Some(&HardState { term: 5, vote: 0, commit: 3 }));
+    wal.sync().unwrap();
+    let (_, recovered) =
+        Wal::open(Arc::new(disk.synced_image()), dir(), &received, options).expect("the log is sound");
+    assert_eq!(recovered.entries, []);
+
+    wal.append(&[entry(4, 5)], None);
+    wal.sync().unwrap();
+    let (_, recovered) =
+        Wal::open(Arc::new(disk.synced_image()), dir(), &received, options).expect("the log is sound");
+    assert_eq!(recovered.entries, [entry(4, 5)]);
+}
