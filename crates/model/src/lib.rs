@@ -5,8 +5,8 @@
 //! agree on long random histories, both are right or both misread the specification in the same way.
 //!
 //! - [`kv`] is the key space: transactions, ranges, history, compaction, hash.
-//! - [`lease`] is the leases and the leader's clock over them.
 //! - [`lease`] is leases and the leader's clock; [`watch`] replays all events against what a watcher was sent.
+//! - [`history`] judges what clients of a whole cluster were told: linearizability, watches, leases, compaction.
 //!
 //! What is refused here: speed. An answer takes as long as there were changes.
 //!
@@ -26,6 +26,7 @@
 //! ```
 
 mod crc;
+pub mod history;
 pub mod kv;
 pub mod lease;
 pub mod watch;
