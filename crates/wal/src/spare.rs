@@ -10,7 +10,7 @@
 //! ```
 
 use crate::error::WalError;
-use etched_disk::{Appender, Disk, DiskFile};
+use etched_disk::{Appender, Disk, DiskError, DiskFile};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,8 +51,19 @@ impl SpareRequest {
     /// may wait.
     ///
     /// # Errors
-    /// If the disk fails or is full. The log goes on without a spare, but after a failed sync the process must end.
+    /// If the disk fails or is full. The file is removed then, and the log goes on without a spare.
     pub fn prepare(self) -> Result<Spare, WalError> {
+        match self.fill() {
+            Ok(file) => Ok(Spare { path: self.path, file, bytes: self.bytes, _token: self.token }),
+            Err(error) => {
+                // A full disk needs its space back; what is left here if even that fails goes with the next start.
+                let _ = self.disk.remove(&self.path);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn fill(&self) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = match self.origin {
             Origin::New => self.disk.create(&self.path)?,
             Origin::Released => self.disk.open(&self.path)?,
@@ -68,6 +79,6 @@ impl SpareRequest {
             appender.append(&zeros[..left.min(PIECE_BYTES)])?;
             file.sync_data()?;
         }
-        Ok(Spare { path: self.path, file, bytes: self.bytes, _token: self.token })
+        Ok(file)
     }
 }

@@ -3,7 +3,7 @@
 use crate::model::{METADATA, Model, Record, content, entry, state};
 use crate::scripts::{dir, filled, snapshot};
 use bytes::Bytes;
-use etched_disk::{Disk, RealDisk, SimDisk};
+use etched_disk::{Disk, Faults, RealDisk, SimDisk};
 use etched_wal::{DirectoryUse, HardState, SnapshotRecord, Wal, WalError, WalOptions, inspect, verify};
 use proptest::prelude::*;
 use std::path::Path;
@@ -376,4 +376,20 @@ fn entries_that_follow_another_entry_than_that_of_a_received_snapshot_are_not_re
     let (_, recovered) =
         Wal::open(Arc::new(disk.synced_image()), dir(), &received, options).expect("the log is sound");
     assert_eq!(recovered.entries, [entry(4, 5)]);
+}
+
+/// A spare that cannot be finished because the disk is full used to keep the space that it had got.
+#[test]
+fn a_spare_that_does_not_fit_on_the_disk_leaves_nothing_behind() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    wal.append(&[entry(1, 1, filled(3000, 9))], Some(&state(1, 0, 1)));
+    wal.sync().unwrap();
+    let request = wal.spare_request().unwrap();
+    disk.set_faults(Faults { growth_bytes_max: Some(1000), ..Faults::default() });
+    request.prepare().expect_err("the disk is full");
+    disk.set_faults(Faults::default());
+    let names: Vec<String> = disk.list(dir()).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert!(!names.iter().any(|name| name.ends_with(".tmp")), "{names:?}");
+    wal.spare_request().expect("it is asked for again").prepare().unwrap();
 }
