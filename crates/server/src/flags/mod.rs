@@ -16,6 +16,7 @@
 
 use crate::logging::{Level, LogOptions, Value};
 
+mod cluster;
 mod environment;
 mod gates;
 mod help;
@@ -32,8 +33,8 @@ mod value;
 pub use gates::{GATES, Gate, Gates, Stage};
 pub use help::{SERVER_VERSION, version_text};
 pub use options::{
-    AutoCompaction, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions, Options,
-    StoreOptions,
+    AutoCompaction, CheckOptions, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions,
+    Options, StoreOptions,
 };
 pub use url::{Scheme, Url, joined, texts};
 

@@ -11,6 +11,9 @@ use super::value::{parse_duration, parse_signed, parse_unsigned};
 use super::{Problem, table};
 use crate::logging::{Form, Level, LogOptions, Target};
 
+/// Below it a connection to a member would be cut while nothing is wrong.
+pub(super) const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+
 /// All options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -26,6 +29,8 @@ pub struct Options {
     pub http: HttpOptions,
     /// Log lines.
     pub log: LogOptions,
+    /// Whether members' data is compared.
+    pub checks: CheckOptions,
     /// Feature gates.
     pub gates: Gates,
 }
@@ -45,8 +50,10 @@ pub struct MemberOptions {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`.
     pub advertise_client_urls: Vec<Url>,
-    /// `--initial-cluster`: the URLs of each member, by name.
+    /// `--initial-cluster`: the URLs of each member, by name; empty if it cannot be understood.
     pub initial_cluster: BTreeMap<String, Vec<Url>>,
+    /// Why `--initial-cluster` cannot be understood, which matters only at the first start.
+    pub(super) initial_cluster_error: Option<String>,
     /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
     /// `--initial-cluster-token`.
@@ -59,6 +66,20 @@ pub struct MemberOptions {
     pub snapshot_count: u64,
     /// `--snapshot-catchup-entries`.
     pub snapshot_catchup_entries: u64,
+    /// `--initial-election-tick-advance`: whether the first election after a start is held early.
+    pub initial_election_tick_advance: bool,
+    /// `--pre-vote`.
+    pub pre_vote: bool,
+    /// `--strict-reconfig-check`: whether changes of membership that endanger the quorum are refused.
+    pub strict_reconfig_check: bool,
+    /// `--max-learners`.
+    pub max_learners: usize,
+    /// `--force-new-cluster`: whether to go on alone with the data of a larger cluster.
+    pub force_new_cluster: bool,
+    /// `--raft-read-timeout`, at least five seconds.
+    pub raft_read_timeout: Duration,
+    /// `--raft-write-timeout`, at least five seconds.
+    pub raft_write_timeout: Duration,
 }
 
 /// Whether a member starts a cluster or joins one.
@@ -93,6 +114,21 @@ pub struct StoreOptions {
     pub compaction_batch_limit: usize,
     /// `--compaction-sleep-interval`.
     pub compaction_sleep_interval: Duration,
+    /// `--unsafe-no-fsync`: nothing is synced to disk, so a crash loses data.
+    pub unsafe_no_fsync: bool,
+}
+
+/// Whether members' data is compared, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckOptions {
+    /// The gate `InitialCorruptCheck`: whether a member compares itself with the others before it serves.
+    pub at_start: bool,
+    /// `--corrupt-check-time`; `None` is never.
+    pub interval: Option<Duration>,
+    /// `--compact-hash-check-time`, if the gate `CompactHashCheck` is on.
+    pub compaction_interval: Option<Duration>,
+    /// `--downgrade-check-time`.
+    pub downgrade_interval: Duration,
 }
 
 /// How much history is kept without being asked to compact.
@@ -165,6 +201,7 @@ pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
         return Err(Problem::Verify(format!("{stray:?} is not a valid flag")));
     }
     let log = log_options(typed)?;
+    let gates = Gates::parse(typed.text("feature-gates")).map_err(Problem::Verify)?;
     Ok(Options {
         log,
         member: member_options(typed)?,
@@ -172,7 +209,8 @@ pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
         limits: limit_options(typed)?,
         listen: listen_options(typed)?,
         http: http_options(typed)?,
-        gates: Gates::parse(typed.text("feature-gates")).map_err(Problem::Verify)?,
+        checks: check_options(typed, &gates)?,
+        gates,
     })
 }
 
@@ -187,39 +225,54 @@ fn member_options(typed: &Typed) -> Result<MemberOptions, Problem> {
         "existing" => ClusterState::Existing,
         _ => ClusterState::New,
     };
+    let (initial_cluster, initial_cluster_error) = match initial_cluster(typed, &name)? {
+        Ok(members) => (members, None),
+        Err(error) => (BTreeMap::new(), Some(error)),
+    };
     Ok(MemberOptions {
         data_dir,
         wal_dir,
         listen_peer_urls: urls(typed, "listen-peer-urls")?,
         initial_advertise_peer_urls: urls(typed, "initial-advertise-peer-urls")?,
         advertise_client_urls: urls(typed, "advertise-client-urls")?,
-        initial_cluster: initial_cluster(typed, &name)?,
+        initial_cluster,
+        initial_cluster_error,
         initial_cluster_state: state,
         initial_cluster_token: typed.text("initial-cluster-token").to_owned(),
         heartbeat_interval: Duration::from_millis(unsigned(typed, "heartbeat-interval")?),
         election_timeout: Duration::from_millis(unsigned(typed, "election-timeout")?),
         snapshot_count: unsigned(typed, "snapshot-count")?,
         snapshot_catchup_entries: unsigned(typed, "snapshot-catchup-entries")?,
+        initial_election_tick_advance: is_on(typed, "initial-election-tick-advance"),
+        pre_vote: is_on(typed, "pre-vote"),
+        strict_reconfig_check: is_on(typed, "strict-reconfig-check"),
+        max_learners: usize::try_from(signed(typed, "max-learners")?).unwrap_or(0),
+        force_new_cluster: is_on(typed, "force-new-cluster"),
+        raft_read_timeout: duration(typed, "raft-read-timeout")?.max(RAFT_TIMEOUT_MIN),
+        raft_write_timeout: duration(typed, "raft-write-timeout")?.max(RAFT_TIMEOUT_MIN),
         name,
     })
 }
 
-/// Members and their URLs: `a=http://1:1,a=http://1:2,b=http://2:1`.
-fn initial_cluster(typed: &Typed, name: &str) -> Result<BTreeMap<String, Vec<Url>>, Problem> {
-    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+/// Members and their URLs by name.
+type Members = BTreeMap<String, Vec<Url>>;
+
+/// Parses `a=http://1:1,a=http://1:2,b=http://2:1`; the inner error is for a first start only.
+fn initial_cluster(typed: &Typed, name: &str) -> Result<Result<Members, String>, Problem> {
+    let mut members = Members::new();
     if !typed.has("initial-cluster") {
         members.insert(name.to_owned(), urls(typed, "initial-advertise-peer-urls")?);
-        return Ok(members);
+        return Ok(Ok(members));
     }
     for pair in typed.text("initial-cluster").split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (member, url) = pair.split_once('=').unwrap_or((pair, ""));
-        if member.is_empty() || url.is_empty() {
-            return Err(Problem::Start(format!("empty URL given for {member:?}")));
+        match Url::parse(url) {
+            Ok(url) => members.entry(member.to_owned()).or_default().push(url),
+            Err(error) => return Ok(Err(format!("error setting up initial cluster: {error}"))),
         }
-        members.entry(member.to_owned()).or_default().push(Url::parse(url).map_err(Problem::Start)?);
     }
     members.values_mut().for_each(|urls| urls.sort());
-    Ok(members)
+    Ok(Ok(members))
 }
 
 fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
@@ -233,6 +286,18 @@ fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
         auto_compaction: auto_compaction(typed)?,
         compaction_batch_limit: batch_limit,
         compaction_sleep_interval: or_default(duration(typed, "compaction-sleep-interval")?, 1),
+        unsafe_no_fsync: is_on(typed, "unsafe-no-fsync"),
+    })
+}
+
+fn check_options(typed: &Typed, gates: &Gates) -> Result<CheckOptions, Problem> {
+    let interval = duration(typed, "corrupt-check-time")?;
+    let compaction_interval = duration(typed, "compact-hash-check-time")?;
+    Ok(CheckOptions {
+        at_start: gates.is_on("InitialCorruptCheck"),
+        interval: Some(interval).filter(|interval| !interval.is_zero()),
+        compaction_interval: Some(compaction_interval).filter(|_| gates.is_on("CompactHashCheck")),
+        downgrade_interval: duration(typed, "downgrade-check-time")?,
     })
 }
 
@@ -291,7 +356,7 @@ fn listen_options(typed: &Typed) -> Result<ListenOptions, Problem> {
         client_urls,
         client_http_urls: urls(typed, "listen-client-http-urls")?,
         metrics_urls: urls(typed, "listen-metrics-urls")?,
-        reuse_port: typed.text("socket-reuse-port") == "true",
+        reuse_port: is_on(typed, "socket-reuse-port"),
         front_threads: threads.max(1),
         keepalive_min_time: duration(typed, "grpc-keepalive-min-time")?,
         keepalive_interval: duration(typed, "grpc-keepalive-interval")?,
@@ -343,6 +408,10 @@ pub(super) fn log_options(typed: &Typed) -> Result<LogOptions, Problem> {
     Ok(LogOptions { level, form, targets: targets.collect() })
 }
 
+pub(super) fn is_on(typed: &Typed, name: &str) -> bool {
+    typed.text(name) == "true"
+}
+
 fn urls(typed: &Typed, name: &str) -> Result<Vec<Url>, Problem> {
     match typed.text(name) {
         "" => Ok(Vec::new()),
@@ -363,7 +432,7 @@ fn size(typed: &Typed, name: &str) -> Result<usize, Problem> {
 }
 
 /// A negative duration counts as none.
-fn duration(typed: &Typed, name: &str) -> Result<Duration, Problem> {
+pub(super) fn duration(typed: &Typed, name: &str) -> Result<Duration, Problem> {
     let parsed = parse_duration(typed.text(name)).ok_or_else(|| malformed(typed, name, "parse error"))?;
     Ok(if parsed.negative { Duration::ZERO } else { parsed.magnitude })
 }

@@ -220,7 +220,6 @@ const TLS_OFF: Support = later("TLS", OFF);
 const DISCOVERY: Support = later("discovery", EMPTY);
 const OWN_STORE: Support = NoEffect("the store is not bbolt");
 const OWN_RETENTION: Support = NoEffect("files that are no longer needed are removed at once");
-const SMALL_CLUSTER: Support = NoEffect("there are no other members yet");
 
 /// All flags, in the order of the help.
 #[rustfmt::skip]
@@ -232,7 +231,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Member, "snapshot-catchup-entries", Unsigned, "5000", Full, "Entries kept behind a cut, so that a slow member can follow without a snapshot."),
     flag(Member, "heartbeat-interval", Unsigned, "100", Full, "Milliseconds between heartbeats."),
     flag(Member, "election-timeout", Unsigned, "1000", Full, "Milliseconds without a leader until an election."),
-    flag(Member, "initial-election-tick-advance", Bool, "true", later("a late first election", ON), "Whether the first election after a start is held early."),
+    flag(Member, "initial-election-tick-advance", Bool, "true", Full, "Whether the first election after a start is held early."),
     flag(Member, "listen-peer-urls", Urls, "http://localhost:2380", Full, "URLs to listen on for other members."),
     flag(Member, "listen-client-urls", Urls, "http://localhost:2379", Full, "URLs to listen on for clients: gRPC, and HTTP unless --listen-client-http-urls is given."),
     flag(Member, "listen-client-http-urls", Urls, "", Full, "URLs to listen on for HTTP alone; --listen-client-urls then serves gRPC alone."),
@@ -252,8 +251,8 @@ pub const FLAGS: &[Flag] = &[
     flag(Member, "socket-reuse-port", Bool, "false", Full, "Whether listeners share their port (SO_REUSEPORT)."),
     flag(Member, "socket-reuse-address", Bool, "false", Full, "Whether listeners may take an address in TIME_WAIT (SO_REUSEADDR)."),
     flag(Member, "enable-grpc-gateway", Bool, "true", NoEffect("there is no JSON gateway yet"), "Whether /v3 speaks JSON."),
-    flag(Member, "raft-read-timeout", Time, "5s", SMALL_CLUSTER, "Read timeout of connections to members."),
-    flag(Member, "raft-write-timeout", Time, "5s", SMALL_CLUSTER, "Write timeout of connections to members."),
+    flag(Member, "raft-read-timeout", Time, "5s", Full, "Read timeout of connections to members; at least 5s."),
+    flag(Member, "raft-write-timeout", Time, "5s", Full, "Write timeout of connections to members; at least 5s."),
     flag(Member, "feature-gates", Kind::Gates, "", Full, "Switches for single features, as A=true,B=false."),
     flag(Member, "config-file", Text, "", later("configuration files", EMPTY), "A file to read all settings from."),
 
@@ -278,12 +277,12 @@ pub const FLAGS: &[Flag] = &[
     flag(Clustering, "discovery-fallback", Choice(&["exit", "proxy"]), "exit", later("discovery", &["exit"]), "What to do when discovery fails."),
     flag(Clustering, "discovery-srv", Text, "", DISCOVERY, "Domain whose SRV records name the members."),
     flag(Clustering, "discovery-srv-name", Text, "", DISCOVERY, "Suffix of the SRV service name."),
-    flag(Clustering, "strict-reconfig-check", Bool, "true", later("changes of membership", ON), "Whether changes of membership that endanger the quorum are refused."),
-    flag(Clustering, "pre-vote", Bool, "true", later("elections without pre-vote", ON), "Whether a member asks before it disturbs with an election."),
+    flag(Clustering, "strict-reconfig-check", Bool, "true", Full, "Whether changes of membership that endanger the quorum are refused."),
+    flag(Clustering, "pre-vote", Bool, "true", Full, "Whether a member asks before it disturbs with an election."),
     flag(Clustering, "auto-compaction-retention", Text, "0", Full, "History to keep: hours or a duration, or a number of revisions; 0 keeps all."),
     flag(Clustering, "auto-compaction-mode", Text, "periodic", Full, "What --auto-compaction-retention counts: periodic (time) or revision."),
-    flag(Clustering, "force-new-cluster", Bool, "false", later("making a cluster of one out of a larger one", OFF), "Whether to go on alone with the data of a larger cluster."),
-    flag(Clustering, "max-learners", Signed, "1", SMALL_CLUSTER, "Most members that do not vote."),
+    flag(Clustering, "force-new-cluster", Bool, "false", Full, "Whether to go on alone with the data of a larger cluster."),
+    flag(Clustering, "max-learners", Signed, "1", Full, "Most members that do not vote."),
     flag(Clustering, "v2-deprecation", Choice(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", NoEffect("it is deprecated"), "Phase of the v2 store. Deprecated."),
 
     flag(Security, "cert-file", Text, "", TLS, "Certificate for clients."),
@@ -335,16 +334,16 @@ pub const FLAGS: &[Flag] = &[
     flag(Tracing, "distributed-tracing-instance-id", Text, "", later("tracing", EMPTY), "Name of this member in traces."),
     flag(Tracing, "distributed-tracing-sampling-rate", Signed, "0", later("tracing", &["0"]), "Traces sent of a million."),
 
-    flag(Features, "corrupt-check-time", Time, "0s", SMALL_CLUSTER, "Time between two comparisons of all members' data."),
-    flag(Features, "compact-hash-check-time", Time, "1m0s", SMALL_CLUSTER, "Time between two comparisons of all members' compaction hashes."),
+    flag(Features, "corrupt-check-time", Time, "0s", Full, "Time between two comparisons of all members' data; 0 is never."),
+    flag(Features, "compact-hash-check-time", Time, "1m0s", Full, "Time between two comparisons of all members' compaction hashes."),
     flag(Features, "compaction-batch-limit", Signed, "0", Full, "Revisions removed at a time; 0 is 1000."),
     flag(Features, "compaction-sleep-interval", Time, "0s", Full, "Pause between two removals; 0 is 1ms."),
     flag(Features, "watch-progress-notify-interval", Time, "0s", Full, "Time between progress notifications of a watch; 0 is 10m."),
     flag(Features, "warning-apply-duration", Time, "100ms", Full, "Duration of applying an entry from which a warning is logged."),
     flag(Features, "bootstrap-defrag-threshold-megabytes", Unsigned, "0", later("defragmentation at start", &["0"]), "Megabytes to win from which the store is defragmented at start; 0 is never."),
-    flag(Features, "downgrade-check-time", Time, "5s", SMALL_CLUSTER, "Time between two looks at a downgrade."),
+    flag(Features, "downgrade-check-time", Time, "5s", Full, "Time between two looks at a downgrade."),
 
-    flag(Unsafe, "unsafe-no-fsync", Bool, "false", later("writing without syncing", OFF), "Whether nothing is synced to disk: data will be lost."),
+    flag(Unsafe, "unsafe-no-fsync", Bool, "false", Full, "Whether nothing is synced to disk: data will be lost."),
 
     flag(Own, "value-cache-bytes", Unsigned, "67108864", Full, "Memory for values that are read from memory rather than from disk."),
     flag(Own, "front-threads", Unsigned, "0", Full, "Threads that serve connections; 0 is one less than there are cores."),

@@ -220,6 +220,8 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
             verify,
             "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
         ),
+        ("--compact-hash-check-time=0", verify, "--compact-hash-check-time must be >0 (set to 0s)"),
+        ("--compact-hash-check-time=-1s", verify, "--compact-hash-check-time must be >0 (set to -1s)"),
         (
             "--listen-metrics-urls=https://127.0.0.1:1",
             start,
@@ -237,26 +239,6 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
 }
 
 #[test]
-fn the_initial_cluster_must_name_this_member_with_its_own_urls() {
-    let check = |text: &str| options(text).check_initial_cluster().unwrap_err();
-    assert_eq!(
-        check("--initial-cluster=x=http://localhost:2380"),
-        "couldn't find local name \"default\" in the initial cluster configuration"
-    );
-    assert_eq!(
-        check("--name=y --initial-cluster=y=http://127.0.0.1:2480"),
-        "--initial-cluster has y=http://127.0.0.1:2480 but missing from \
-         --initial-advertise-peer-urls=http://localhost:2380 (resolved urls: \"http://localhost:2380\" != \
-         \"http://127.0.0.1:2480\")"
-    );
-    assert_eq!(
-        check("--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"),
-        "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url"
-    );
-    assert_eq!(options("--name=z").check_initial_cluster(), Ok(()), "the default follows the name");
-}
-
-#[test]
 fn defaults_are_those_of_etcd() {
     let options = options("--name=m");
     assert_eq!(options.member.data_dir.to_str(), Some("m.etcd"));
@@ -268,6 +250,31 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(options.listen.keepalive_interval.as_secs(), 7200);
     assert_eq!(options.http.origins, None);
     assert!(options.listen.front_threads >= 1);
+}
+
+#[test]
+fn what_members_do_together_is_chosen_by_flags() {
+    let options = options(
+        "--pre-vote=false --strict-reconfig-check=false --initial-election-tick-advance=false --max-learners=3 \
+         --force-new-cluster --corrupt-check-time=5m --feature-gates=CompactHashCheck=true,InitialCorruptCheck=true \
+         --raft-read-timeout=1s --raft-write-timeout=9s --unsafe-no-fsync",
+    );
+    let member = &options.member;
+    assert!(!member.pre_vote && !member.strict_reconfig_check && !member.initial_election_tick_advance);
+    assert!(member.force_new_cluster && options.store.unsafe_no_fsync);
+    assert_eq!(member.max_learners, 3);
+    assert_eq!((member.raft_read_timeout.as_secs(), member.raft_write_timeout.as_secs()), (5, 9));
+    let minutes = |minutes: u64| Some(std::time::Duration::from_secs(60 * minutes));
+    let checks = CheckOptions {
+        at_start: true,
+        interval: minutes(5),
+        compaction_interval: minutes(1),
+        downgrade_interval: std::time::Duration::from_secs(5),
+    };
+    assert_eq!(options.checks, checks);
+    let plain = load_text("").unwrap().options;
+    assert_eq!((plain.checks.interval, plain.checks.compaction_interval), (None, None));
+    assert_eq!(load_text("--max-learners=-1").unwrap().options.member.max_learners, 0);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use super::options::{MemberOptions, Options};
+use super::options::{Options, RAFT_TIMEOUT_MIN};
 use super::typed::Typed;
 use super::url::{Scheme, Url, joined};
+use super::value::parse_duration;
 use super::{Notice, Problem};
-use crate::logging::Level;
+use crate::logging::{Level, go_duration};
 
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(50_000);
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
@@ -32,7 +33,7 @@ pub(super) fn check(options: &Options, typed: &Typed, notices: &mut Vec<Notice>)
     if typed.has("listen-client-urls") && !typed.has("advertise-client-urls") {
         return Err(Problem::NoAdvertisedUrls);
     }
-    check_gates(options)?;
+    check_gates(options, typed)?;
     check_schemes(options)?;
     warn(options, typed, notices);
     Ok(())
@@ -96,13 +97,20 @@ fn check_intervals(options: &Options) -> Result<(), Problem> {
     Err(Problem::Verify(error))
 }
 
-fn check_gates(options: &Options) -> Result<(), Problem> {
+fn check_gates(options: &Options, typed: &Typed) -> Result<(), Problem> {
     if options.gates.is_on("LeaseCheckpointPersist") && !options.gates.is_on("LeaseCheckpoint") {
         let text =
             "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint";
         return Err(Problem::verify(text));
     }
-    Ok(())
+    match parse_duration(typed.text("compact-hash-check-time")) {
+        Some(time) if time.negative || time.magnitude.is_zero() => {
+            let sign = if time.negative { "-" } else { "" };
+            let time = go_duration(time.magnitude);
+            Err(Problem::Verify(format!("--compact-hash-check-time must be >0 (set to {sign}{time})")))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// TLS comes with its own flags; a URL alone cannot ask for it.
@@ -147,6 +155,19 @@ fn warn(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) {
             Vec::new(),
         );
     }
+    for (name, message) in [
+        ("raft-read-timeout", "raft-read-timeout increased to minimum value: 5s"),
+        ("raft-write-timeout", "raft-write-timeout increased to minimum value: 5s"),
+    ] {
+        let short = parse_duration(typed.text(name))
+            .is_some_and(|time| time.negative || time.magnitude < RAFT_TIMEOUT_MIN);
+        if short {
+            warn(message, Vec::new());
+        }
+    }
+    if options.store.unsafe_no_fsync {
+        warn("--unsafe-no-fsync is set: nothing is synced to disk, and a crash will lose data", Vec::new());
+    }
     if options.limits.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         let fields = vec![
             ("max-request-bytes", options.limits.max_request_bytes.into()),
@@ -157,52 +178,6 @@ fn warn(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) {
     for (name, reason) in typed.without_effect() {
         warn("flag has no effect", vec![("flag-name", name.into()), ("reason", reason.into())]);
     }
-}
-
-impl Options {
-    /// Checks `--initial-cluster`, which counts only when a member starts for the first time.
-    ///
-    /// # Errors
-    ///
-    /// etcd's text, which it reports as the fatal line `discovery failed`.
-    pub fn check_initial_cluster(&self) -> Result<(), String> {
-        check_initial_cluster(&self.member)
-    }
-}
-
-fn check_initial_cluster(member: &MemberOptions) -> Result<(), String> {
-    let name = &member.name;
-    let Some(own) = member.initial_cluster.get(name) else {
-        let text = format!("couldn't find local name {name:?} in the initial cluster configuration");
-        return Err(text);
-    };
-    let mut all: Vec<&Url> = member.initial_cluster.values().flatten().collect();
-    all.sort();
-    if all.windows(2).any(|pair| pair[0] == pair[1]) {
-        let members = member.initial_cluster.iter();
-        let text: Vec<String> =
-            members.flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}"))).collect();
-        return Err(format!("initial cluster {} has duplicate url", text.join(",")));
-    }
-    let advertised = &member.initial_advertise_peer_urls;
-    if own != advertised {
-        let cluster: Vec<String> = own.iter().map(|url| format!("{name}={url}")).collect();
-        let (cluster, advertised_text) = (cluster.join(","), joined(advertised));
-        let resolved = format!("(resolved urls: {:?} != {:?})", joined(advertised), joined(own));
-        let more_in_cluster = own.iter().any(|url| !advertised.contains(url));
-        return Err(if more_in_cluster {
-            format!(
-                "--initial-cluster has {cluster} but missing from --initial-advertise-peer-urls={advertised_text} \
-                 {resolved}"
-            )
-        } else {
-            format!(
-                "--initial-advertise-peer-urls has {advertised_text} but missing from --initial-cluster={cluster} \
-                 {resolved}"
-            )
-        });
-    }
-    Ok(())
 }
 
 /// Puts in what only this machine knows: the address by which others reach it, and the name of the data directory.
