@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use etched_raft_core::{
     ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message, RaftCore,
-    ReadTicket, Restored, Role, Status,
+    ReadTicket, Restored, Role, SnapshotDelivery, Status, StepError,
 };
 
 /// What the shell must do for consensus, in this order.
@@ -110,6 +110,19 @@ impl Consensus {
             self.barriers.insert(ticket, barrier);
             self.barrier_wanted = None;
         }
+    }
+
+    /// Takes a message of another member.
+    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
+        self.raft.step(message)
+    }
+
+    pub(crate) fn on_unreachable(&mut self, member: u64) {
+        self.raft.on_unreachable(member);
+    }
+
+    pub(crate) fn on_snapshot_sent(&mut self, member: u64, delivery: SnapshotDelivery) {
+        self.raft.on_snapshot_sent(member, delivery);
     }
 
     /// The write named by `ticket` is on disk.

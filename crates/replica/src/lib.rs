@@ -34,6 +34,7 @@ mod presence;
 mod reads;
 mod request;
 mod status;
+mod versions;
 mod waiters;
 mod watch_call;
 
@@ -45,8 +46,11 @@ pub use etched_lease::ttl_min_seconds as lease_ttl_min_seconds;
 pub use applier::{ApplierOptions, AutoCompaction, Failure};
 pub use member::Member;
 pub use options::{Limits, MemberOptions, Start, StartError};
-pub use output::{Commit, Deliver, HashJob, LogSnapshot, Notice, Output, Persist, Respond};
+pub use output::{
+    Commit, Deliver, HashJob, Install, LogSnapshot, Notice, Output, Persist, Respond, SendSnapshot,
+};
 pub use presence::Presence;
-pub use request::{Answer, ApiError, Caller, LeaseTimeToLive, MemberEntry, Request};
+pub use request::{Answer, ApiError, Caller, DowngradeAction, LeaseTimeToLive, MemberEntry, Request};
+pub use versions::PeerVersion;
 pub use status::{Counters, StatusReport};
 pub use watch_call::WatchCall;

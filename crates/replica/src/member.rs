@@ -4,6 +4,8 @@
 //! then [`Member::poll`] until there is nothing left, and reports back what it carried out.
 //! Everything that waits is taken in one turn: one proposal message, one read barrier, one publication to watchers.
 
+mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -160,6 +162,12 @@ impl Member {
             Request::Hash => self.hash(HashWanted { caller, revision: None }),
             Request::HashKv { revision } => self.hash(HashWanted { caller, revision: Some(revision) }),
             Request::Defragment => self.respond(caller, Ok(Answer::Done)),
+            Request::MemberAdd { .. }
+            | Request::MemberRemove { .. }
+            | Request::MemberUpdate { .. }
+            | Request::MemberPromote { .. }
+            | Request::MoveLeader { .. }
+            | Request::Downgrade { .. } => self.respond(caller, Err(ApiError::ProposalDropped)),
         }
     }
 

@@ -19,6 +19,12 @@ pub struct MemberOptions {
     pub presence: Presence,
     /// Settings of the applying half.
     pub applier: ApplierOptions,
+    /// Whether changes of the membership that put the quorum at risk are refused (`--strict-reconfig-check`).
+    pub strict_reconfig_check: bool,
+    /// Nanoseconds between two ticks (`--heartbeat-interval`).
+    pub tick_ns: u64,
+    /// Nanoseconds of an election (`--election-timeout`).
+    pub election_ns: u64,
 }
 
 /// Bounds; each names what happens when it is reached.
@@ -55,6 +61,8 @@ pub struct Start {
     pub config: Config,
     /// Hard state, snapshot and entries of the log.
     pub restored: Restored,
+    /// Whether this member goes on alone, whoever else was a member (`--force-new-cluster`).
+    pub force_new_cluster: bool,
 }
 
 /// Why a member cannot start from what it found.
@@ -88,7 +96,7 @@ pub enum StartError {
 impl Start {
     /// Joins the log with what the backend has applied.
     pub(crate) fn check(self, applied: u64, conf_state: ConfState) -> Result<(Config, Restored), StartError> {
-        let Self { mut config, mut restored } = self;
+        let Self { mut config, mut restored, force_new_cluster: _ } = self;
         let log_start = restored.snapshot.index;
         let log_end = restored.entries.last().map_or(log_start, |entry| entry.index);
         if log_end < applied {

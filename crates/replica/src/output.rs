@@ -3,19 +3,26 @@
 use std::sync::Arc;
 
 use etched_backend::Batch;
-use etched_raft_core::{ConfState, Entry, HardState, Message};
+use bytes::Bytes;
+use etched_raft_core::{ConfState, Entry, HardState, Message, SnapshotMeta};
 use etched_state_machine::HashPlan;
 use etched_watch::{Response, StreamId};
 
-use crate::request::{Answer, ApiError, Caller};
+use crate::request::{Answer, ApiError, Caller, MemberEntry};
 
 /// What the shell must do; the order of the outputs is the order of the work.
 #[derive(Debug)]
 pub enum Output {
     /// Append to the log.
     Persist(Persist),
-    /// Send to peers.
+    /// Send to peers; never a snapshot.
     Send(Vec<Message>),
+    /// Send a snapshot to a peer: the message, and the state that it announces.
+    SendSnapshot(SendSnapshot),
+    /// Replace the backend by the leader's snapshot, then report with [`crate::Member::on_installed`].
+    Install(Install),
+    /// Who the members are: after each applied change, and once after the start.
+    MembersChanged(Vec<MemberEntry>),
     /// Answer a caller.
     Respond(Respond),
     /// Give a response to a watch stream.
@@ -41,6 +48,37 @@ pub struct Persist {
     pub hard_state: Option<HardState>,
     /// Whether it must be on disk before `on_persisted`.
     pub must_sync: bool,
+}
+
+/// A snapshot on its way to a follower that lags further than the log reaches.
+///
+/// When this comes out, the newest view that was given to the member is the state at `index`, no more and no less.
+/// How it went is reported with [`crate::Member::on_snapshot_sent`].
+#[derive(Debug)]
+pub struct SendSnapshot {
+    /// The follower.
+    pub to: u64,
+    /// The message that announces it.
+    pub message: Message,
+    /// The last index that the snapshot holds.
+    pub index: u64,
+    /// The term of that index.
+    pub term: u64,
+}
+
+/// A leader's snapshot that takes the place of the whole log and the whole state.
+///
+/// The [`Output::Persist`] with the same ticket follows.
+/// Until that is synced, together with the log's record of the snapshot, the old backend must still be found by a
+/// start after a crash; from then on the new one.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// The ticket of the write that follows.
+    pub ticket: u64,
+    /// Where the snapshot stands.
+    pub meta: SnapshotMeta,
+    /// What the leader put into its message; etcd puts the members of its v2 store there.
+    pub data: Bytes,
 }
 
 /// The answer to one caller.
@@ -132,6 +170,15 @@ pub enum Notice {
         /// Its peer URLs.
         peer_urls: Vec<String>,
     },
+    /// A member left for good.
+    MemberRemoved {
+        /// Its id.
+        id: u64,
+    },
+    /// This member itself was removed, and the others had time to hear of it: the process ends.
+    Removed,
+    /// A downgrade was allowed, down to this version, or called off (none).
+    DowngradeSet(Option<String>),
     /// The member's own name and client URLs are known to the cluster.
     Published,
     /// The cluster's version was set.

@@ -59,6 +59,56 @@ pub enum Request {
     },
     /// Reclaims space; other requests are served meanwhile.
     Defragment,
+    /// Let a member join. Answered when the change is applied here, however long that takes; so are all changes of
+    /// the membership.
+    MemberAdd {
+        /// Where peers will reach it; checked here.
+        peer_urls: Vec<String>,
+        /// Whether it starts as a learner.
+        is_learner: bool,
+        /// Seconds of the Unix epoch: the new member's id is made of them and the URLs.
+        unix_seconds: i64,
+    },
+    /// Let a member leave for good.
+    MemberRemove {
+        /// The member.
+        id: u64,
+    },
+    /// Give a member other peer URLs.
+    MemberUpdate {
+        /// The member.
+        id: u64,
+        /// Its new peer URLs; checked here.
+        peer_urls: Vec<String>,
+    },
+    /// Make a learner a voter. Only the leader knows whether it has caught up; elsewhere it is [`ApiError::NotLeader`].
+    MemberPromote {
+        /// The learner.
+        id: u64,
+    },
+    /// Hand leadership over; answered when the new leader is known.
+    MoveLeader {
+        /// The voter that shall lead.
+        target: u64,
+    },
+    /// Ask for, allow or call off members of an older version.
+    Downgrade {
+        /// What to do.
+        action: DowngradeAction,
+        /// The version to go down to; not looked at to call it off.
+        version: String,
+    },
+}
+
+/// What a [`Request::Downgrade`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DowngradeAction {
+    /// Only say whether it could be allowed.
+    Validate,
+    /// Allow it.
+    Enable,
+    /// Call it off.
+    Cancel,
 }
 
 /// The answer to a request.
@@ -68,7 +118,7 @@ pub enum Answer {
     Applied(Outcome),
     /// To `Range`.
     Range(RangeOutput),
-    /// To `Barrier` and `Defragment`.
+    /// To `Barrier`, `Defragment` and `MoveLeader`.
     Done,
     /// To `LeaseRenew`: the granted time to live in seconds, 0 if there is no such lease (any more).
     LeaseRenewed {
@@ -87,6 +137,15 @@ pub enum Answer {
     Hash(u32),
     /// To `HashKv`.
     HashKv(HashKv),
+    /// To the changes of the membership.
+    MemberChanged {
+        /// The member that was added.
+        member: Option<MemberEntry>,
+        /// All members after the change.
+        members: Vec<MemberEntry>,
+    },
+    /// To `Downgrade`: the cluster's version, `major.minor`.
+    ClusterVersion(String),
 }
 
 /// Remaining life of a lease.
@@ -128,9 +187,45 @@ pub enum ApiError {
     /// The leader changed while a read waited for it.
     #[error("leader changed")]
     LeaderChanged,
+    /// No leader was known for the whole request timeout, and nothing was proposed.
+    #[error("deadline exceeded before a leader was known")]
+    DeadlineExceeded,
     /// Not done within the request timeout; a proposal may still be applied later.
     #[error("request timed out")]
     Timeout,
+    /// As `Timeout`, and the leader was lost at about the time of the proposal.
+    #[error("request timed out, possibly due to previous leader failure")]
+    TimeoutLeaderFailed,
+    /// As `Timeout`, and this member cannot speak with the others.
+    #[error("request timed out, possibly due to connection lost")]
+    TimeoutConnectionLost,
+    /// Leadership was not handed over in time.
+    #[error("request timed out, leader transfer took too long")]
+    TimeoutLeaderTransfer,
+    /// Only the leader can do this.
+    #[error("not leader")]
+    NotLeader,
+    /// Leadership cannot be handed over to this member: it is unknown or a learner.
+    #[error("bad leader transferee")]
+    BadLeaderTransferee,
+    /// The learner lags too far behind to be promoted.
+    #[error("learner is not in sync with leader")]
+    LearnerNotReady,
+    /// The change would put the quorum at risk: too few of the members are connected.
+    #[error("unhealthy cluster")]
+    Unhealthy,
+    /// The cluster has not agreed on a version.
+    #[error("cluster version not available")]
+    ClusterVersionUnavailable,
+    /// The version of a downgrade is not of the form `major.minor` or `major.minor.patch`.
+    #[error("wrong downgrade target version format")]
+    DowngradeVersionFormat,
+    /// The version of a downgrade is not the one right below the cluster's.
+    #[error("invalid downgrade target version")]
+    DowngradeTarget,
+    /// A downgrade is allowed already.
+    #[error("a downgrade is in process")]
+    DowngradeInProcess,
     /// Applying lags too far behind, or too many requests wait.
     #[error("too many requests")]
     TooManyRequests,

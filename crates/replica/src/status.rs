@@ -36,6 +36,8 @@ pub struct StatusReport {
     pub cluster_version: String,
     /// The version of the stored format; empty until it is set.
     pub storage_version: String,
+    /// The version that the cluster is being taken down to (`3.6.0`), if a downgrade is allowed.
+    pub downgrade_target: Option<String>,
     /// Counters and gauges since the start.
     pub counters: Counters,
 }

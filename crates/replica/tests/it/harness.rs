@@ -123,6 +123,7 @@ impl Harness {
                 snapshot: disk.snapshot.clone(),
                 entries: disk.entries.clone(),
             },
+            force_new_cluster: false,
         };
         let mut member = Member::new(&view, start, options(&settings, lives))?;
         member.campaign();
@@ -252,6 +253,8 @@ impl Harness {
                     }
                 }
                 Output::Send(messages) => assert!(messages.is_empty(), "a lone member has no peers"),
+                Output::SendSnapshot(_) | Output::Install(_) => panic!("a lone member has no peers"),
+                Output::MembersChanged(_) => {}
                 Output::Respond(respond) => self.responds.push(respond),
                 Output::Deliver(delivery) => {
                     self.member.watch(
@@ -376,6 +379,9 @@ pub(crate) fn put(key: &str, value: &str) -> Request {
 
 fn options(settings: &Settings, lives: u64) -> MemberOptions {
     MemberOptions {
+        strict_reconfig_check: true,
+        tick_ns: 100 * MILLISECOND,
+        election_ns: SECOND,
         member_id: MEMBER,
         start_ms: lives * 1_000,
         limits: Limits {
