@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod clients;
 mod compat;
@@ -39,6 +40,10 @@ enum Command {
     Compat(compat::Options),
     /// Kills the server under load and checks what it kept.
     Crash(crash::Options),
+    /// Tortures a cluster of real processes and judges what clients were told.
+    Chaos(chaos::Options),
+    /// Measures how long a cluster does not write when its leader is killed.
+    Failover(chaos::failover::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Compat(options) => compat::run(&options),
         Command::Crash(options) => crash::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
+        Command::Failover(options) => chaos::failover::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }
