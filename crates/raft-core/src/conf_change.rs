@@ -95,6 +95,42 @@ impl ConfChange {
         Ok(change)
     }
 
+    /// Reads the bytes of etcd's `raftpb.ConfChangeV2`, which an entry of kind `ConfChangeV2` carries: all its changes,
+    /// each with the context of the whole. None at all asks for a joint configuration to be left.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not such a message, or a kind of change is not known.
+    pub fn decode_v2(bytes: &Bytes) -> Result<Vec<Self>, DecodeError> {
+        let mut changes = Vec::new();
+        let mut context = Bytes::new();
+        let mut fields = Fields::new(bytes);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                2 => changes.push(Self::decode_single(&value.bytes(field)?)?),
+                3 => context = value.bytes(field)?,
+                _ => {}
+            }
+        }
+        for change in &mut changes {
+            change.context = context.clone();
+        }
+        Ok(changes)
+    }
+
+    fn decode_single(bytes: &Bytes) -> Result<Self, DecodeError> {
+        let mut change = Self { id: 0, kind: ConfChangeKind::AddNode, node_id: 0, context: Bytes::new() };
+        let mut fields = Fields::new(bytes);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => change.kind = ConfChangeKind::decode(field, value)?,
+                2 => change.node_id = value.number(field)?,
+                _ => {}
+            }
+        }
+        Ok(change)
+    }
+
     /// The form that the `raft` crate applies, or `None` if who takes part does not change.
     pub(crate) fn to_raft(&self) -> Option<raft::eraftpb::ConfChange> {
         use raft::eraftpb::ConfChangeType;
@@ -137,15 +173,7 @@ pub(crate) fn decode_v2(bytes: &Bytes) -> Result<raft::eraftpb::ConfChangeV2, De
 }
 
 fn decode_single(bytes: &Bytes) -> Result<raft::eraftpb::ConfChangeSingle, DecodeError> {
-    let mut change = ConfChange { id: 0, kind: ConfChangeKind::AddNode, node_id: 0, context: Bytes::new() };
-    let mut fields = Fields::new(bytes);
-    while let Some((field, value)) = fields.next()? {
-        match field {
-            1 => change.kind = ConfChangeKind::decode(field, value)?,
-            2 => change.node_id = value.number(field)?,
-            _ => {}
-        }
-    }
+    let change = ConfChange::decode_single(bytes)?;
     // A change without effect names nobody.
     let single = change.to_raft().unwrap_or_default();
     Ok(raft::eraftpb::ConfChangeSingle {
@@ -170,6 +198,16 @@ mod tests {
         let bytes = change.encode();
         assert_eq!(&bytes[..], [0x08, 0xac, 0x02, 0x10, 3, 0x18, 7, 0x22, 2, b'{', b'}']);
         assert_eq!(ConfChange::decode(&bytes).unwrap(), change);
+    }
+
+    #[test]
+    fn changes_of_the_second_form_share_their_context() {
+        let bytes = [0x08, 1, 0x12, 4, 0x08, 3, 0x10, 7, 0x12, 2, 0x10, 8, 0x1a, 2, b'{', b'}'];
+        let context = Bytes::from_static(b"{}");
+        let change = |kind, node_id| ConfChange { id: 0, kind, node_id, context: context.clone() };
+        let expected = [change(ConfChangeKind::AddLearnerNode, 7), change(ConfChangeKind::AddNode, 8)];
+        assert_eq!(ConfChange::decode_v2(&Bytes::copy_from_slice(&bytes)).unwrap(), expected);
+        assert_eq!(ConfChange::decode_v2(&Bytes::new()).unwrap(), []);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod gather;
+mod stall;
 
 /// One member's part of consensus, without a clock, a network or a disk.
 ///
@@ -60,6 +61,7 @@ pub struct RaftCore {
     pinned_term: Option<u64>,
     /// Whose want of a snapshot was told and not answered.
     snapshots_wanted: BTreeSet<u64>,
+    stall: stall::Stall,
 }
 
 /// Why a proposal was not taken. It has had no effect, and may be made again.
@@ -146,6 +148,7 @@ impl RaftCore {
             pinned_timeout: 0,
             pinned_term: None,
             snapshots_wanted: BTreeSet::new(),
+            stall: stall::Stall::default(),
         };
         core.settle();
         Ok(core)
@@ -160,6 +163,7 @@ impl RaftCore {
         }
         let lost = self.reads.lose_old(self.ticks);
         self.effects.extend(lost.into_iter().map(Effect::ReadLost));
+        self.give_way_if_stalled();
         self.settle();
     }
 
@@ -473,6 +477,24 @@ impl RaftCore {
         }
         let entries = log.slice(low, high, None, raft::GetEntriesContext::empty(false));
         entries.map(|entries| entries.into_iter().map(Entry::from_raft).collect()).unwrap_or_default()
+    }
+
+    /// The newest term that the member knows.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    /// The last index known to be committed.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
+    /// The leader of the term, zero if none is known.
+    #[must_use]
+    pub fn leader(&self) -> u64 {
+        self.node.raft.leader_id
     }
 
     /// What consensus knows at the moment.

@@ -223,6 +223,27 @@ impl Message {
             .then(|| SnapshotMeta::from_raft(self.inner.get_snapshot().get_metadata()))
     }
 
+    /// The same message about a later snapshot, for a sender that makes the snapshot only when it goes out.
+    ///
+    /// # Panics
+    ///
+    /// If the message is no snapshot's, or the snapshot is older than the one that it had.
+    #[must_use]
+    pub fn with_snapshot(mut self, meta: &SnapshotMeta, data: Bytes) -> Self {
+        let had = self.snapshot().expect("the message announces a snapshot");
+        assert!(meta.index >= had.index && meta.term >= had.term, "snapshots do not go back");
+        let mut snapshot = eraftpb::Snapshot { data, ..eraftpb::Snapshot::default() };
+        snapshot.set_metadata(meta.to_raft());
+        self.inner.set_snapshot(snapshot);
+        self
+    }
+
+    /// What the sender of a snapshot put beside it.
+    #[must_use]
+    pub fn snapshot_data(&self) -> Option<Bytes> {
+        (self.kind() == MessageKind::Snapshot).then(|| self.inner.get_snapshot().data.clone())
+    }
+
     /// The bytes of etcd's `raftpb.Message`.
     #[must_use]
     pub fn encode(&self) -> Bytes {

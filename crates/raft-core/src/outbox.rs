@@ -78,6 +78,11 @@ impl Outbox {
         (told, messages)
     }
 
+    /// The oldest write that is not on the disk.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.outstanding.front().map(|write| write.ticket)
+    }
+
     /// Whether everything handed out is on the disk, and the `raft` crate knows it.
     pub(crate) fn is_settled(&self) -> bool {
         self.outstanding.is_empty() && self.untold.is_empty()

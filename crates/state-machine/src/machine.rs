@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::schema::{self, DecodeError};
 use crate::version::Version;
 
+mod membership;
 mod restore;
 
 /// The quota of a member that names none: 2 GiB.

@@ -20,6 +20,7 @@ mod json;
 mod quorum;
 mod restore;
 mod urls;
+mod v2;
 
 pub use identity::{BootstrapChange, bootstrap_changes, cluster_id, member_id};
 pub use urls::check_peer_urls;

@@ -170,7 +170,7 @@ fn push(json: &mut String, text: core::fmt::Arguments<'_>) {
     json.write_fmt(text).expect("a string takes any text");
 }
 
-fn push_list_or_null<T>(json: &mut String, items: &[T], mut push_item: impl FnMut(&mut String, &T)) {
+pub(super) fn push_list_or_null<T>(json: &mut String, items: &[T], mut push_item: impl FnMut(&mut String, &T)) {
     if items.is_empty() {
         json.push_str("null");
         return;
@@ -185,7 +185,7 @@ fn push_list_or_null<T>(json: &mut String, items: &[T], mut push_item: impl FnMu
 }
 
 #[expect(clippy::ptr_arg, reason = "passed as the item writer of lists of strings")]
-fn push_text(json: &mut String, text: &String) {
+pub(super) fn push_text(json: &mut String, text: &String) {
     json.push('"');
     for character in text.chars() {
         match character {
