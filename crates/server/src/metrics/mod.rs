@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 mod exposition;
 mod histogram;
+mod peers;
 mod process;
 mod render;
 mod rows;
@@ -28,6 +29,7 @@ mod tests;
 
 pub(crate) use exposition::CONTENT_TYPE;
 pub use histogram::Histogram;
+pub use peers::{PeerCounters, PeerNumbers, SnapshotNumbers};
 pub use process::raise_open_file_limit;
 pub use render::Subject;
 use rpc::RpcCounters;
@@ -111,6 +113,8 @@ pub struct Metrics {
     pub scrapes: Number,
     /// gRPC calls.
     pub rpc: RpcCounters,
+    /// What goes to other members and comes from them.
+    pub peers: PeerCounters,
     checks: Mutex<BTreeMap<(&'static str, &'static str), Check>>,
     client_versions: Mutex<BTreeMap<(String, CallKind), Arc<Number>>>,
 }
@@ -165,6 +169,7 @@ impl Metrics {
             scrapes_inflight: Number::default(),
             scrapes: Number::default(),
             rpc: RpcCounters::new(extensive),
+            peers: PeerCounters::default(),
             checks: Mutex::default(),
             client_versions: Mutex::default(),
         }

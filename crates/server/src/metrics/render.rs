@@ -40,6 +40,7 @@ impl Metrics {
             }
         }
         render_names(&mut exposition, subject);
+        self.peers.render(&mut exposition, &format!("{:x}", subject.identity.member_id));
         self.render_rpc(&mut exposition);
         self.render_clients_and_checks(&mut exposition);
         process::render(&mut exposition);

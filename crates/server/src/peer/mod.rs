@@ -29,10 +29,27 @@ use tokio::net::TcpStream;
 use crate::api::{ApiError, LeaseTimeToLive, MemberEntry};
 
 mod client;
+mod clock;
+mod codec;
+mod dial;
+mod head;
+mod outbox;
+mod picker;
+mod pipeline;
+mod probe;
+mod questions;
+mod reader;
+mod receive;
+mod remote;
 mod service;
+mod snapshot;
+mod status;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use client::{HashAnswer, PeerClient, PeerError};
+pub use dial::Timed;
 pub use service::{PeerBody, PeerService};
 pub use transport::{HttpTransport, PeerStart};
 

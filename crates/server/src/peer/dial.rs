@@ -1,0 +1,286 @@
+//! Connections to other members, and single requests on them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::response::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::{PeerIo, Secure};
+use crate::flags::{Scheme, Url};
+
+/// How long nothing may arrive on a connection, or be accepted by it, before it counts as broken; as in etcd.
+pub(super) const STALL_MAX: Duration = Duration::from_secs(5);
+/// After this time without data the kernel asks whether the other side is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+/// Bytes of an answer that is not a stream.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A connection that is being used.
+pub(super) type Link = Box<dyn PeerIo>;
+
+/// Opens connections.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    pub(super) secure: Option<Secure>,
+    /// How long opening may take.
+    pub(super) within: Duration,
+}
+
+impl Dialer {
+    /// Opens a connection to a URL.
+    pub(super) async fn dial(&self, url: &Url) -> io::Result<Link> {
+        match timeout(self.within, self.open(url)).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("dial {}: i/o timeout", url.address())))
+            }
+        }
+    }
+
+    async fn open(&self, url: &Url) -> io::Result<Link> {
+        let context =
+            |error: io::Error| io::Error::new(error.kind(), format!("dial {}: {error}", url.address()));
+        match url.scheme() {
+            Scheme::Http => Ok(Box::new(connect(url).await.map_err(context)?)),
+            Scheme::Https => {
+                let Some(secure) = &self.secure else {
+                    return Err(io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        "no TLS is set up for other members",
+                    ));
+                };
+                let stream = connect(url).await.map_err(context)?;
+                secure(url.host().to_owned(), stream).await.map_err(context)
+            }
+            Scheme::Unix => {
+                // As in etcd, the part after the scheme is a name in the working directory, or an absolute path.
+                Ok(Box::new(UnixStream::connect(url.address()).await.map_err(context)?))
+            }
+            Scheme::Unixs => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "TLS on Unix sockets is not spoken with other members",
+            )),
+        }
+    }
+}
+
+async fn connect(url: &Url) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(url.address()).await?;
+    stream.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
+    Ok(stream)
+}
+
+/// A connection whose writes fail when nothing was accepted for some time.
+///
+/// The other side of a connection may be gone without a trace; without this its stream would be kept for ever.
+#[derive(Debug)]
+pub struct Timed<I> {
+    inner: I,
+    within: Duration,
+    /// Runs while a write waits.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl<I> Timed<I> {
+    /// A connection with the time that etcd gives to writes between members.
+    pub fn new(inner: I) -> Self {
+        Self::within(inner, STALL_MAX)
+    }
+
+    pub(super) fn within(inner: I, within: Duration) -> Self {
+        Self { inner, within, alarm: None }
+    }
+
+    /// Passes on what came of a write, and watches the time while nothing came of it.
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.alarm = None;
+            return written;
+        }
+        let within = self.within;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(within)));
+        match alarm.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "write: i/o timeout")))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Timed<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Timed<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.watch(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// A request did not get an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoAnswer(pub(super) String);
+
+impl From<hyper::Error> for NoAnswer {
+    fn from(error: hyper::Error) -> Self {
+        Self(describe(&error))
+    }
+}
+
+impl From<io::Error> for NoAnswer {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Begins to speak HTTP/1.1 on a connection, whose own work the caller drives.
+pub(super) async fn speak<B>(
+    link: Link,
+    stall_max: Duration,
+) -> Result<(http1::SendRequest<B>, http1::Connection<TokioIo<Timed<Link>>, B>), hyper::Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let io = TokioIo::new(Timed::within(link, stall_max));
+    http1::Builder::new().title_case_headers(true).handshake(io).await
+}
+
+/// Puts the host into a request, as HTTP/1.1 demands.
+pub(super) fn set_host<B>(request: &mut Request<B>, url: &Url) {
+    let host = match url.scheme() {
+        Scheme::Http | Scheme::Https => url.address(),
+        Scheme::Unix | Scheme::Unixs => "localhost",
+    };
+    // A URL whose host is no header's value is sent without.
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Sends requests one after another, on one connection as long as it holds.
+pub(super) struct Requester {
+    dialer: Dialer,
+    kept: Option<(Url, http1::SendRequest<Full<Bytes>>)>,
+}
+
+impl Requester {
+    pub(super) fn new(dialer: Dialer) -> Self {
+        Self { dialer, kept: None }
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// A kept connection that turns out to be closed is replaced once, so a request may arrive twice.
+    pub(super) async fn ask(
+        &mut self,
+        url: &Url,
+        mut request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<(Parts, Bytes), NoAnswer> {
+        set_host(&mut request, url);
+        let kept = self.kept.take().filter(|(kept, sender)| kept == url && sender.is_ready());
+        if let Some((_, sender)) = kept
+            && let Ok(answer) = self.ask_on(url, sender, request.clone(), within).await
+        {
+            return Ok(answer);
+        }
+        let link = self.dialer.dial(url).await?;
+        let (sender, connection) = speak(link, STALL_MAX).await?;
+        tokio::spawn(async move {
+            // How a connection ends is told by the request on it.
+            let _ = connection.await;
+        });
+        self.ask_on(url, sender, request, within).await
+    }
+
+    async fn ask_on(
+        &mut self,
+        url: &Url,
+        mut sender: http1::SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<(Parts, Bytes), NoAnswer> {
+        let deadline = Instant::now() + within;
+        let asked = async {
+            let response = sender.send_request(request).await?;
+            read_whole(response).await
+        };
+        let answer = match tokio::time::timeout_at(deadline, asked).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(NoAnswer(format!("no answer within {within:?}"))),
+        };
+        self.kept = Some((url.clone(), sender));
+        Ok(answer)
+    }
+}
+
+/// Reads an answer that is not a stream.
+pub(super) async fn read_whole(response: Response<Incoming>) -> Result<(Parts, Bytes), NoAnswer> {
+    let (head, body) = response.into_parts();
+    match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        Ok(collected) => Ok((head, collected.to_bytes())),
+        Err(error) => Err(NoAnswer(describe(error.as_ref()))),
+    }
+}
