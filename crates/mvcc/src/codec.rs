@@ -246,7 +246,7 @@ fn put_number(out: &mut Vec<u8>, tag: u64, number: i64) {
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -254,7 +254,7 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push((number & 0x7f) as u8);
 }
 
-fn take_varint(rest: &mut &[u8]) -> Result<u64, RecordError> {
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Result<u64, RecordError> {
     let mut number = 0_u64;
     for shift in (0..70).step_by(7) {
         let Some((&byte, after)) = rest.split_first() else {
@@ -275,7 +275,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], RecordError> {
     take(rest, len)
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], RecordError> {
+pub(crate) fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], RecordError> {
     match usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len)) {
         Some((taken, after)) => {
             *rest = after;

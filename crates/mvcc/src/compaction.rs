@@ -14,6 +14,7 @@
 //! Pruning visits the changes up to C that made something droppable, and no key besides.
 //! The scan reads every stored revision up to C, for the hash that members compare; without a hash to make (the
 //! compaction before was not finished) what was pruned is deleted without it.
+//! Each step takes the rows of what it deletes out of the catalog.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -38,6 +39,9 @@ const HASHES_MAX: usize = 10;
 
 /// Leaving the queue of recent changes costs so much less than dropping a version.
 const TRIMMED_PER_KEY: usize = 8;
+
+/// Taking rows out of another block of the catalog costs as much as deleting so many records.
+const BLOCK_KEYS: usize = 32;
 
 /// Why a compaction was refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -229,19 +233,53 @@ impl Store {
                 }
             }
             Phase::Scan { .. } => {
-                if let Some(hash) = scan(job, view, keys_max, batch)? {
+                let mut deleted = Vec::new();
+                let hash = scan(job, view, keys_max, &mut deleted)?;
+                self.delete(view, &deleted, batch)?;
+                if let Some(hash) = hash {
                     self.compactions.keep_hash(hash);
                     job.phase = Phase::Delete;
                 }
             }
             Phase::Delete => {
-                for _ in 0..keys_max {
-                    let Some(revision) = job.dropped.pop_first() else { break };
-                    delete(revision, batch);
-                }
+                let deleted = self.take_dropped(job, keys_max);
+                self.delete(view, &deleted, batch)?;
             }
         }
         Ok(matches!(job.phase, Phase::Delete) && job.dropped.is_empty())
+    }
+
+    /// Takes revisions that were pruned, about `keys_max` keys' worth.
+    fn take_dropped(&self, job: &mut Job, keys_max: usize) -> Vec<StoredRevision> {
+        let mut taken = Vec::new();
+        let mut block = None;
+        let mut left = keys_max;
+        while left > 0 {
+            let Some(revision) = job.dropped.pop_first() else { break };
+            let of_revision = Some(self.catalog.block_of(&revision));
+            let cost = if of_revision == block { 1 } else { BLOCK_KEYS };
+            block = of_revision;
+            left = left.saturating_sub(cost);
+            taken.push(revision);
+        }
+        taken
+    }
+
+    /// Deletes revisions, which rise, with their rows in the catalog.
+    fn delete(
+        &mut self,
+        view: &dyn ReadView,
+        revisions: &[StoredRevision],
+        batch: &mut Batch,
+    ) -> Result<(), BackendError> {
+        for &StoredRevision { main, sub, is_deletion } in revisions {
+            if is_deletion {
+                batch.delete(Table::Key, deletion_key(main, sub).to_vec());
+            } else {
+                batch.delete(Table::Key, revision_key(main, sub).to_vec());
+            }
+        }
+        self.catalog.remove(view, revisions)
     }
 
     /// Visits touches up to the job's revision; says whether it has visited all of them.
@@ -322,12 +360,12 @@ fn stored(main: i64, sub: u32, is_deletion: bool) -> StoredRevision {
     StoredRevision { main, sub, is_deletion }
 }
 
-/// Hashes stored revisions up to the job's, and deletes those that were pruned; returns the hash at the end.
+/// Hashes stored revisions up to the job's, and finds those that were pruned; returns the hash at the end.
 fn scan(
     job: &mut Job,
     view: &dyn ReadView,
     keys_max: usize,
-    batch: &mut Batch,
+    deleted: &mut Vec<StoredRevision>,
 ) -> Result<Option<HashKv>, BackendError> {
     let Job { revision, previous, phase, dropped, .. } = job;
     let Phase::Scan { after, digest } = phase else { return Ok(None) };
@@ -352,7 +390,7 @@ fn scan(
         let is_dropped = dropped.remove(&current);
         digest.add(current, !is_dropped, key, value);
         if is_dropped {
-            delete(current, batch);
+            deleted.push(current);
         }
         if left == 0 {
             *after = Some(Bytes::copy_from_slice(key));
@@ -362,15 +400,6 @@ fn scan(
     result?;
     let hash = digest.finish();
     Ok((left > 0).then_some(HashKv { hash, compact_revision: *previous, hash_revision: *revision }))
-}
-
-fn delete(revision: StoredRevision, batch: &mut Batch) {
-    let StoredRevision { main, sub, is_deletion } = revision;
-    if is_deletion {
-        batch.delete(Table::Key, deletion_key(main, sub).to_vec());
-    } else {
-        batch.delete(Table::Key, revision_key(main, sub).to_vec());
-    }
 }
 
 impl From<CompactError> for RangeError {

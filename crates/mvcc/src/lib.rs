@@ -21,6 +21,10 @@
 //! **A component never commits.**
 //! Writes add to a [`Batch`](etched_backend::Batch) that the caller owns, commits when it likes, and reports.
 //!
+//! **The catalog** is the index as it is stored: what it knows of each revision, packed into blocks that go into the
+//! same batches as the records ([`Store::write_catalog`]).
+//! A restart makes the index from it and reads no value.
+//!
 //! **Compaction** is logical at once and physical in steps of bounded length ([`Store::compaction_step`]).
 //!
 //! What the crate refuses: rules about requests (who may, what is a valid transaction) are the state machine's.
@@ -43,6 +47,7 @@
 //! let mut txn = store.begin();
 //! assert_eq!(txn.delete_range(&KeyRange::single("fox".into())), 1);
 //! txn.finish(&mut batch);
+//! store.write_catalog(&mut batch);
 //! backend.commit(&batch, Durability::Buffered)?;
 //! store.on_committed(3);
 //!
@@ -61,6 +66,7 @@
 extern crate alloc;
 
 mod cache;
+mod catalog;
 mod codec;
 mod compaction;
 mod entry;
@@ -81,7 +87,7 @@ pub use compaction::{CompactError, CompactionProgress};
 pub use hash::{HashKv, HashPlan, HashWalk};
 pub use history::History;
 pub use range::{Chunk, RangeError, RangeOutput, RangeQuery, RangeSize, SortOrder, SortTarget};
-pub use restore::RestoreError;
+pub use restore::{IndexSource, RestoreError};
 pub use statistics::Statistics;
 pub use store::{KeyMeta, Revision, Store, StoreOptions};
 pub use txn::{Change, ChangeKind, WriteTxn};

@@ -3,17 +3,18 @@
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
-use etched_backend::{BackendError, ReadView, Table};
+use etched_backend::{BackendError, Batch, ReadView, Table};
 use etched_key_range::KeyRange;
 
 use crate::cache::RecordCache;
+use crate::catalog::Catalog;
 use crate::codec::revision_key;
 use crate::compaction::Compactions;
 use crate::entry::{Entry, KeyHistory, NONE, Version};
 use crate::queue::Queue;
 use crate::slab::Slab;
 use crate::tree::{Bounds, Tree};
-use crate::{RangeError, Statistics};
+use crate::{IndexSource, RangeError, Statistics};
 
 /// A point in the history of the store: the transaction, and the change within it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -49,7 +50,8 @@ pub struct KeyMeta {
 /// Keys with history.
 ///
 /// Calls come in this order: [`Store::new`] or [`Store::restore`] once; then any reads (`&self`), and writes by one
-/// [`WriteTxn`](crate::WriteTxn) at a time; after a batch was committed, [`Store::on_committed`].
+/// [`WriteTxn`](crate::WriteTxn) at a time; before a batch is committed, [`Store::write_catalog`]; after it,
+/// [`Store::on_committed`].
 ///
 /// A view that is handed to a read must hold everything up to the last `on_committed`; it may hold more, and it need
 /// not hold what was written since, which is in memory.
@@ -61,6 +63,8 @@ pub struct Store {
     /// Everything that made an older version of a key droppable, in the order of revisions.
     pub(crate) touches: Queue<Touch>,
     pub(crate) compactions: Compactions,
+    pub(crate) catalog: Catalog,
+    pub(crate) index_source: IndexSource,
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
     pub(crate) statistics: Statistics,
@@ -85,6 +89,8 @@ impl Store {
             cache: RecordCache::new(options.value_cache_bytes, 1),
             touches: Queue::new(),
             compactions: Compactions::new(),
+            catalog: Catalog::new(),
+            index_source: IndexSource::Catalog,
             revision: 1,
             compact_revision: -1,
             statistics: Statistics::default(),
@@ -169,9 +175,21 @@ impl Store {
         }
     }
 
+    /// Adds to a batch, before it is committed, what its records change in the catalog.
+    ///
+    /// # Panics
+    ///
+    /// A transaction has written and is not finished.
+    pub fn write_catalog(&mut self, batch: &mut Batch) {
+        assert!(!self.is_writing, "the last transaction was finished");
+        self.catalog.write(self.revision, batch);
+    }
+
     /// All records of main revisions up to `revision` are in the backend: they may leave memory.
+    /// So is everything else that was in batches with them or before.
     pub fn on_committed(&mut self, revision: i64) {
         self.cache.on_committed(revision.min(self.revision));
+        self.catalog.on_committed(revision);
         self.count_residents();
     }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use etched_backend::{Batch, Table};
 use etched_key_range::KeyRange;
 
-use crate::codec::{LEN_MAX, Record, Revision32, SUB_MAX, encode_deletion, encode_put};
+use crate::catalog::{Numbers, Row};
+use crate::codec::{LEN_MAX, Record, Revision32, SUB_MAX, StoredRevision, encode_deletion, encode_put};
 use crate::entry::{Entry, KeyHistory, NONE};
 use crate::store::Touch;
 use crate::tree::Bounds;
@@ -97,7 +98,7 @@ impl WriteTxn<'_> {
         let at = self.next_revision();
         let store = &mut *self.store;
         let (cache, histories, touches) = (&mut store.cache, &mut store.histories, &mut store.touches);
-        let batch = &mut self.batch;
+        let (batch, catalog) = (&mut self.batch, &mut store.catalog);
         let change = store.tree.update(&key, |old| {
             let live = old.filter(|old| !old.is_deleted());
             let (create_revision, version) = live.map_or((at.main, 1), |old| (old.create, old.version + 1));
@@ -106,6 +107,8 @@ impl WriteTxn<'_> {
             let (revision_key, record) = encode_put(at, &record);
             batch.put(Table::Key, revision_key, record.clone());
             let mut entry = Entry::put(at, create_revision, version, lease, record.len());
+            let numbers = Numbers { create: create_revision, version, lease, len: entry.record_len };
+            catalog.push(&Row { revision: stored(at, false), key: &key, numbers });
             entry.slot = match live {
                 Some(_) => cache.push_put(at, record.clone()),
                 None => cache.push_creation(at, record.clone()),
@@ -157,11 +160,12 @@ impl WriteTxn<'_> {
         let at = self.next_revision();
         let store = &mut *self.store;
         let (cache, histories, touches) = (&mut store.cache, &mut store.histories, &mut store.touches);
-        let batch = &mut self.batch;
+        let (batch, catalog) = (&mut self.batch, &mut store.catalog);
         let change = store.tree.update(key, |old| {
             let old = old.expect("the key is live");
-            let (revision_key, stored, record) = encode_deletion(at, key);
-            batch.put(Table::Key, revision_key, stored);
+            let (revision_key, value, record) = encode_deletion(at, key);
+            batch.put(Table::Key, revision_key, value);
+            catalog.push(&Row { revision: stored(at, true), key, numbers: Numbers::default() });
             cache.push_deletion(at, record.clone());
             cache.replaced(old.slot, old.revision());
             let history = history_of(&old, key, histories);
@@ -208,6 +212,10 @@ impl WriteTxn<'_> {
         }
         changes
     }
+}
+
+fn stored(at: Revision32, is_deletion: bool) -> StoredRevision {
+    StoredRevision { main: at.main, sub: at.sub, is_deletion }
 }
 
 /// The history of the entry's key, made if there is none.

@@ -235,6 +235,7 @@ impl StateMachine {
     /// whole, and in the order of the calls. Empty if there is nothing new.
     pub fn take_batch(&mut self) -> Batch {
         let mut batch = core::mem::take(&mut self.batch);
+        self.state.store.write_catalog(&mut batch);
         if !self.is_index_taken {
             batch.put(Table::Meta, schema::CONSISTENT_INDEX, schema::encode_u64(self.index));
             batch.put(Table::Meta, schema::TERM, schema::encode_u64(self.term));

@@ -227,7 +227,11 @@ impl KeyBlock {
 
 /// How many bytes the two begin with in common.
 pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    const WORD: usize = size_of::<u64>();
+    let words = a.chunks_exact(WORD).zip(b.chunks_exact(WORD));
+    let equal = words.take_while(|(a, b)| a == b).count() * WORD;
+    let rest = a[equal..].iter().zip(&b[equal..]).take_while(|(a, b)| a == b).count();
+    equal + rest
 }
 
 /// Makes room for `more`, by small steps: most blocks never grow to twice their size.

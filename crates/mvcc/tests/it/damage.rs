@@ -1,8 +1,8 @@
 //! Bytes from the disk that make no sense.
 
-use etched_backend::{Backend, Batch, Durability, MemoryBackend, Table};
+use etched_backend::{Backend, Batch, Durability, MemoryBackend, Op, Table};
 use etched_key_range::KeyRange;
-use etched_mvcc::{HashPlan, RangeQuery, Record, RestoreError, Store, StoreOptions};
+use etched_mvcc::{HashPlan, IndexSource, RangeQuery, Record, RestoreError, Store, StoreOptions};
 use proptest::prelude::*;
 
 fn revision_key(main: u64, sub: u64, tail: &[u8]) -> Vec<u8> {
@@ -33,6 +33,7 @@ fn exercise(mut store: Store, backend: &MemoryBackend) {
     txn.delete_range(&KeyRange::all());
     txn.put("a".into(), "2".into(), 0);
     txn.finish(&mut batch);
+    store.write_catalog(&mut batch);
     backend.commit(&batch, Durability::Synced).unwrap();
     store.on_committed(store.revision());
     let view = backend.view().unwrap();
@@ -48,6 +49,7 @@ fn exercise(mut store: Store, backend: &MemoryBackend) {
     while store.compaction_pending().is_some() {
         store.compaction_step(&view, 3, &mut batch).unwrap();
     }
+    store.write_catalog(&mut batch);
     backend.commit(&batch, Durability::Synced).unwrap();
     let view = backend.view().unwrap();
     Store::restore(&view, StoreOptions { value_cache_bytes: 0 }, &mut |_, _| {}).unwrap();
@@ -72,6 +74,86 @@ fn what_makes_no_sense_is_refused() {
         let result = restore(&[good.clone(), bad.clone()]);
         assert!(matches!(result, Err(RestoreError::Damaged { .. })), "{bad:?}");
     }
+}
+
+/// The tables of a store with some history: records first, then the catalog.
+fn stored() -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+    let mut store = Store::new(StoreOptions { value_cache_bytes: 0 });
+    let mut batch = Batch::new();
+    for name in ["a", "b", "a", "c", "ab"] {
+        let mut txn = store.begin();
+        txn.put(name.into(), "v".into(), 0);
+        txn.finish(&mut batch);
+    }
+    let mut txn = store.begin();
+    txn.delete_range(&KeyRange::single("b".into()));
+    txn.finish(&mut batch);
+    store.write_catalog(&mut batch);
+    let rows = batch.in_key_order().into_iter().map(|op| match op {
+        Op::Put { table, key, value } => (*table, key.to_vec(), value.to_vec()),
+        Op::Delete { .. } => panic!("nothing was deleted"),
+    });
+    rows.collect()
+}
+
+#[test]
+fn a_catalog_that_does_not_fit_the_records_is_refused() {
+    let good = stored();
+    let (store, _) = restore(&good).unwrap();
+    assert_eq!(store.index_source(), IndexSource::Catalog);
+    let catalog = good.len() - 1;
+    assert_eq!(good[catalog].0, Table::Catalog);
+    // A record too few in front, in the middle, at the end; then one too many.
+    for missing in 0..catalog {
+        let mut rows = good.clone();
+        rows.remove(missing);
+        assert!(matches!(restore(&rows), Err(RestoreError::Catalog { .. })), "{missing}");
+    }
+    let mut rows = good.clone();
+    rows.push((Table::Key, revision_key(8, 0, b""), record(b"a", 8)));
+    assert!(matches!(restore(&rows), Err(RestoreError::Catalog { .. })));
+    // As many, but others.
+    rows.remove(0);
+    assert!(matches!(restore(&rows), Err(RestoreError::Catalog { .. })));
+    let mut rows = good.clone();
+    rows[catalog - 1].1 = revision_key(7, 0, b"");
+    assert!(matches!(restore(&rows), Err(RestoreError::Catalog { .. })));
+
+    let (key, block) = (good[catalog].1.clone(), good[catalog].2.clone());
+    let twice = vec![(key.clone(), block.clone()), (vec![0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0], block.clone())];
+    let bad = [
+        vec![(key.clone(), Vec::new())],
+        vec![(key.clone(), block[..5].to_vec())],
+        vec![(key.clone(), vec![0xff; 9])],
+        vec![(key[1..].to_vec(), block.clone())],
+        vec![(vec![0xff; 12], block.clone())],
+        twice,
+    ];
+    for blocks in bad {
+        let mut rows = good[..catalog].to_vec();
+        rows.extend(blocks.into_iter().map(|(key, block)| (Table::Catalog, key, block)));
+        assert!(
+            matches!(restore(&rows), Err(RestoreError::Damaged { table: Table::Catalog, .. })),
+            "{rows:?}"
+        );
+    }
+}
+
+#[test]
+fn a_catalog_that_is_missing_is_made_from_the_records() {
+    let mut rows = stored();
+    let catalog = rows.pop().unwrap();
+    let (mut store, backend) = restore(&rows).unwrap();
+    assert_eq!(store.index_source(), IndexSource::Records);
+    let mut batch = Batch::new();
+    store.write_catalog(&mut batch);
+    let mut expected = Batch::new();
+    expected.put(catalog.0, catalog.1, catalog.2);
+    assert_eq!(batch, expected);
+    backend.commit(&batch, Durability::Synced).unwrap();
+    let view = backend.view().unwrap();
+    let again = Store::restore(&view, StoreOptions { value_cache_bytes: 0 }, &mut |_, _| {}).unwrap();
+    assert_eq!(again.index_source(), IndexSource::Catalog);
 }
 
 proptest! {
@@ -107,5 +189,22 @@ proptest! {
         if let Ok((store, backend)) = restore(&all) {
             exercise(store, &backend);
         }
+    }
+
+    #[test]
+    fn an_arbitrary_catalog_is_restored_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        is_cut in any::<bool>(),
+    ) {
+        let mut rows = stored();
+        let block = &mut rows.last_mut().unwrap().2;
+        for (at, byte) in changes {
+            let at = at.index(block.len());
+            block[at] = byte;
+            if is_cut {
+                block.truncate(at.max(1));
+            }
+        }
+        let _ = restore(&rows);
     }
 }

@@ -3,12 +3,30 @@
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use etched_backend::{Backend, Batch, Durability, ReadView, Table};
+use etched_backend::{Backend, BackendError, Batch, Durability, ReadView, Table};
 use etched_key_range::KeyRange;
 use etched_model::kv::{Kv, Write};
 use etched_mvcc::{
-    Change, ChangeKind, CompactionProgress, HashKv, HashPlan, RangeError, Store, StoreOptions,
+    Change, ChangeKind, CompactionProgress, HashKv, HashPlan, IndexSource, RangeError, Store, StoreOptions,
 };
+
+/// A view of a backend in which nobody has written a catalog.
+pub(crate) struct WithoutCatalog<V>(pub(crate) V);
+
+impl<V: ReadView> ReadView for WithoutCatalog<V> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        if table == Table::Catalog { Ok(None) } else { self.0.get(table, key) }
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        if table == Table::Catalog { Ok(()) } else { self.0.scan(table, range, visit) }
+    }
+}
 
 /// Both of them, and what is on its way to the backend.
 pub(crate) struct World<B> {
@@ -62,6 +80,7 @@ impl<B: Backend> World<B> {
 
     /// Brings everything to the backend.
     pub(crate) fn commit(&mut self) {
+        self.store.write_catalog(&mut self.batch);
         self.backend.commit(&self.batch, Durability::Buffered).unwrap();
         self.batch = Batch::new();
         self.store.on_committed(self.store.revision());
@@ -103,6 +122,8 @@ impl<B: Backend> World<B> {
         let mut leased = Vec::new();
         let mut on_key = |key: &Bytes, lease| leased.push((key.to_vec(), lease));
         self.store = Store::restore(&self.view(), self.options, &mut on_key).unwrap();
+        assert_eq!(self.store.index_source(), IndexSource::Catalog);
+        self.compare_with_scan(&leased);
         self.model.restart();
         assert_eq!(self.store.revision(), self.model.revision());
         assert_eq!(self.store.compact_revision(), self.model.compact_revision());
@@ -111,6 +132,25 @@ impl<B: Backend> World<B> {
         let expected = state.values().filter(|record| record.lease != 0);
         let expected: Vec<_> = expected.map(|record| (record.key.clone(), record.lease)).collect();
         assert_eq!(leased, expected);
+    }
+
+    /// Restores from the records, and compares with what was restored from the catalog.
+    fn compare_with_scan(&self, leased: &[(Vec<u8>, i64)]) {
+        let mut leased_too = Vec::new();
+        let mut on_key = |key: &Bytes, lease| leased_too.push((key.to_vec(), lease));
+        let view = WithoutCatalog(self.view());
+        let scanned = Store::restore(&view, self.options, &mut on_key).unwrap();
+        let is_empty = view.count(Table::Key).unwrap() == 0;
+        assert_eq!(
+            scanned.index_source(),
+            if is_empty { IndexSource::Catalog } else { IndexSource::Records }
+        );
+        assert_eq!(leased_too, leased);
+        let portrait = |store: &Store| {
+            let plans = (store.compact_revision().max(0)..=store.revision()).map(|at| store.hash_plan(at));
+            format!("{store:?} {:?}", plans.collect::<Vec<_>>()).replace("Records", "Catalog")
+        };
+        assert_eq!(portrait(&scanned), portrait(&self.store));
     }
 
     /// The hash as the API gives it.
