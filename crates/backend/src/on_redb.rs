@@ -19,7 +19,6 @@
 //! redb would otherwise have to find by walking the file. Verifying every page ([`Integrity::Everything`]) takes two
 //! to four seconds for each GiB, so it is for doubt, not for every start.
 
-use std::cell::OnceCell;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +82,7 @@ impl Default for RedbOptions {
 /// A state of a [`RedbBackend`].
 pub struct RedbView {
     transaction: ReadTransaction,
-    tables: [OnceCell<Records>; Table::ALL.len()],
+    tables: [OnceLock<Records>; Table::ALL.len()],
     shared: Arc<Shared>,
 }
 

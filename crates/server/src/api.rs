@@ -10,10 +10,14 @@
 //!
 //! The port refuses to know HTTP, protobuf and error texts: those belong to the fronts.
 
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 pub use etched_replica::{
-    Answer, ApiError, Counters, LeaseTimeToLive, MemberEntry, Request, StatusReport, WatchCall,
+    Answer, ApiError, Counters, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, StatusReport, WatchCall,
 };
 use etched_watch::{Response, StreamId};
 
@@ -38,6 +42,54 @@ pub trait Api: Send + Sync + 'static {
 
     /// What health checks and metrics show; at most one heartbeat interval old.
     fn report(&self) -> Arc<StatusReport>;
+
+    /// Has the leader answer what only it can, when this member is not the leader.
+    /// While no leader is known or reached it is tried again, up to the request timeout.
+    fn ask_leader(&self, question: LeaderQuestion) -> Asked<Result<Answer, ApiError>>;
+
+    /// The whole state as a database file of etcd's, as of all that is applied now.
+    fn database(&self) -> Asked<Result<Database, ApiError>>;
+}
+
+/// An answer that is on its way.
+pub type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What only the leader can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaderQuestion {
+    /// As [`Request::LeaseRenew`].
+    LeaseRenew {
+        /// The lease.
+        id: i64,
+    },
+    /// As [`Request::LeaseTimeToLive`].
+    LeaseTimeToLive {
+        /// The lease.
+        id: i64,
+        /// Whether the attached keys are wanted too.
+        keys: bool,
+    },
+    /// As [`Request::MemberPromote`].
+    MemberPromote {
+        /// The learner.
+        id: u64,
+    },
+}
+
+/// The state of the member as a bbolt file, made while it is read.
+pub struct Database {
+    /// Bytes of all chunks together.
+    pub bytes: u64,
+    /// The version of the stored format.
+    pub version: String,
+    /// The file, front to back; reading may block.
+    pub chunks: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Database").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// Receives what the member has for one front; called once per turn and kind, from the member's thread.

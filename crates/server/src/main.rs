@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use etched::api::Api;
 use etched::flags::{self, Options};
-use etched::front::{Fronts, Listeners};
+use etched::front::{Fronts, Listeners, PeerFront};
 use etched::member::{self, RunningMember};
 use etched::metrics::{Metrics, raise_open_file_limit};
 use etched::{log, logging};
@@ -57,7 +57,8 @@ fn run(options: &Options) -> anyhow::Result<End> {
     listeners.bind_peers(&options.member.listen_peer_urls, options.listen.reuse_port)?;
     listeners.bind_clients(&options.listen)?;
     let metrics = Arc::new(Metrics::new(options.http.extensive_metrics));
-    let member = member::start(options, Arc::clone(&metrics))?;
+    let member = member::start(options, Arc::clone(&metrics), None)?;
+    let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
     if !member.wait_until_ready() {
         member.join().context("the member ended before it was ready")?;
         anyhow::bail!("the member ended before it was ready");
@@ -80,6 +81,7 @@ fn run(options: &Options) -> anyhow::Result<End> {
     fronts.stop();
     member.handle.stop();
     member.join()?;
+    peers.stop();
     log!(Info, "closed etcd server", "name" => options.member.name.clone());
     logging::flush();
     Ok(end)

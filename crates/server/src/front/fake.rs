@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use etched_watch::{Response, StreamId};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Fronts, Listeners};
 use crate::api::{
-    Answer, Api, ApiError, Completion, Delivery, Front, FrontId, Identity, Request, StatusReport, Submission,
-    Token, WatchCall,
+    Answer, Api, ApiError, Asked, Completion, Database, Delivery, Front, FrontId, Identity, LeaderQuestion,
+    Request, StatusReport, Submission, Token, WatchCall,
 };
 use crate::flags::{self, Options};
 use crate::metrics::Metrics;
@@ -118,6 +119,17 @@ impl Api for FakeApi {
 
     fn report(&self) -> Arc<StatusReport> {
         Arc::new(self.report.lock().unwrap().clone())
+    }
+
+    fn ask_leader(&self, _: LeaderQuestion) -> Asked<Result<Answer, ApiError>> {
+        Box::pin(async { Err(ApiError::Timeout) })
+    }
+
+    fn database(&self) -> Asked<Result<Database, ApiError>> {
+        let chunks = [Bytes::from_static(b"a database"), Bytes::from_static(b" in two parts")];
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let chunks = Box::new(chunks.into_iter().map(Ok));
+        Box::pin(async move { Ok(Database { bytes, version: "3.7.0".to_owned(), chunks }) })
     }
 }
 

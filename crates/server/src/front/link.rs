@@ -7,7 +7,9 @@ use std::task::Waker;
 use super::calls::Call;
 use super::mailbox::Mailbox;
 use super::streams::Ending;
-use crate::api::{Answer, Api, ApiError, Completion, FrontId, Identity, Request, Submission, WatchCall};
+use crate::api::{
+    Answer, Api, ApiError, Completion, FrontId, Identity, LeaderQuestion, Request, Submission, WatchCall,
+};
 use crate::metrics::Metrics;
 
 /// What a handler needs: the member, and what it records.
@@ -81,6 +83,17 @@ impl Link {
     pub(crate) async fn ask(&self, request: Request) -> Result<Answered, ApiError> {
         let Completion { revision, raft_term, result, .. } = *self.start(request)?.await;
         result.map(|answer| Answered { answer, revision, raft_term })
+    }
+
+    /// Has the leader answer what only it can.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(crate) async fn ask_leader(&self, question: LeaderQuestion) -> Result<Answered, ApiError> {
+        let answer = self.api().ask_leader(question).await?;
+        let report = self.api().report();
+        Ok(Answered { answer, revision: report.revision, raft_term: report.raft_term })
     }
 
     /// Hands a request to the member; the call resolves to its completion.

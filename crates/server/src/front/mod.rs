@@ -21,6 +21,7 @@ pub(crate) mod fake;
 mod link;
 mod listeners;
 mod mailbox;
+mod peers;
 mod run;
 mod streams;
 #[cfg(test)]
@@ -29,5 +30,6 @@ mod tests;
 pub(crate) use calls::Call;
 pub(crate) use link::{Answered, Link};
 pub use listeners::{BindError, Listeners};
+pub use peers::PeerFront;
 pub use run::{Fronts, StartError};
 pub(crate) use streams::{Ending, Next, OpenStream};

@@ -197,7 +197,7 @@ async fn deal(desks: &[Desk], accepted: Accepted) {
     }
 }
 
-async fn pause(error: &io::Error) {
+pub(super) async fn pause(error: &io::Error) {
     crate::log!(Warn, "a connection cannot be accepted", "error" => error.to_string());
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }

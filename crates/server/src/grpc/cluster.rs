@@ -1,6 +1,7 @@
-//! The Cluster service: who is in it. Changing that is not there yet.
+//! The Cluster service: who is in it, and changes of that.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use etched_proto::wire::etcdserverpb as wire;
 use tonic::{Request, Response, Status};
@@ -8,17 +9,15 @@ use wire::cluster_server::Cluster;
 
 use super::convert;
 use super::kv::ask;
-use super::status::{mismatched_answer, not_yet};
-use crate::api::{self, Answer};
-use crate::front::Link;
+use super::status::{self, mismatched_answer};
+use crate::api::{self, Answer, ApiError, LeaderQuestion, MemberEntry};
+use crate::front::{Answered, Link};
 
 /// Answers calls of the Cluster service.
 #[derive(Clone, Debug)]
 pub(super) struct ClusterService {
     pub(super) link: Arc<Link>,
 }
-
-const CHANGES: &str = "changing the members";
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
@@ -37,29 +36,61 @@ impl Cluster for ClusterService {
 
     async fn member_add(
         &self,
-        _request: Request<wire::MemberAddRequest>,
+        request: Request<wire::MemberAddRequest>,
     ) -> Result<Response<wire::MemberAddResponse>, Status> {
-        Err(not_yet(CHANGES))
+        let wire::MemberAddRequest { peer_ur_ls: peer_urls, is_learner } = request.into_inner();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let request = api::Request::MemberAdd { peer_urls, is_learner, unix_seconds };
+        let (header, member, members) = self.change(request).await?;
+        Ok(Response::new(wire::MemberAddResponse { header, member: member.map(convert::member), members }))
     }
 
     async fn member_remove(
         &self,
-        _request: Request<wire::MemberRemoveRequest>,
+        request: Request<wire::MemberRemoveRequest>,
     ) -> Result<Response<wire::MemberRemoveResponse>, Status> {
-        Err(not_yet(CHANGES))
+        let id = request.into_inner().id;
+        let (header, _, members) = self.change(api::Request::MemberRemove { id }).await?;
+        Ok(Response::new(wire::MemberRemoveResponse { header, members }))
     }
 
     async fn member_update(
         &self,
-        _request: Request<wire::MemberUpdateRequest>,
+        request: Request<wire::MemberUpdateRequest>,
     ) -> Result<Response<wire::MemberUpdateResponse>, Status> {
-        Err(not_yet(CHANGES))
+        let wire::MemberUpdateRequest { id, peer_ur_ls: peer_urls } = request.into_inner();
+        let (header, _, members) = self.change(api::Request::MemberUpdate { id, peer_urls }).await?;
+        Ok(Response::new(wire::MemberUpdateResponse { header, members }))
     }
 
     async fn member_promote(
         &self,
-        _request: Request<wire::MemberPromoteRequest>,
+        request: Request<wire::MemberPromoteRequest>,
     ) -> Result<Response<wire::MemberPromoteResponse>, Status> {
-        Err(not_yet(CHANGES))
+        let id = request.into_inner().id;
+        let answered = match self.link.ask(api::Request::MemberPromote { id }).await {
+            // Only the leader knows how far the learner is.
+            Err(ApiError::NotLeader) => self.link.ask_leader(LeaderQuestion::MemberPromote { id }).await,
+            answered => answered,
+        };
+        let (header, _, members) = self.changed(answered)?;
+        Ok(Response::new(wire::MemberPromoteResponse { header, members }))
+    }
+}
+
+type Changed = (Option<wire::ResponseHeader>, Option<MemberEntry>, Vec<wire::Member>);
+
+impl ClusterService {
+    async fn change(&self, request: api::Request) -> Result<Changed, Status> {
+        self.changed(self.link.ask(request).await)
+    }
+
+    fn changed(&self, answered: Result<Answered, ApiError>) -> Result<Changed, Status> {
+        let Answered { answer, raft_term, .. } = answered.map_err(|error| status::of(&error))?;
+        let Answer::MemberChanged { member, members } = answer else { return Err(mismatched_answer()) };
+        // Headers of this service have no revision.
+        let header = Some(convert::header(self.link.identity(), 0, raft_term));
+        Ok((header, member, members.into_iter().map(convert::member).collect()))
     }
 }

@@ -28,18 +28,8 @@ pub(super) async fn ask(link: &Link, request: api::Request) -> Result<Answered, 
 /// Has a command carried out; gives its outcome, the store's revision and the term.
 pub(super) async fn propose(link: &Link, command: Command) -> Result<(Outcome, i64, u64), Status> {
     let Answered { answer, revision, raft_term } = ask(link, api::Request::Propose(command)).await?;
-    match answer {
-        Answer::Applied(outcome) => Ok((outcome, revision, raft_term)),
-        Answer::Range(_)
-        | Answer::Done
-        | Answer::LeaseRenewed { .. }
-        | Answer::LeaseTimeToLive(_)
-        | Answer::Leases(_)
-        | Answer::Members(_)
-        | Answer::Status(_)
-        | Answer::Hash(_)
-        | Answer::HashKv(_) => Err(mismatched_answer()),
-    }
+    let Answer::Applied(outcome) = answer else { return Err(mismatched_answer()) };
+    Ok((outcome, revision, raft_term))
 }
 
 /// A header with a revision of its own; 0 is filled with the store's.

@@ -14,8 +14,8 @@ use wire::lease_server::Lease;
 use super::kv::{ask, header, propose};
 use super::needs_leader;
 use super::status::{self, Reading, mismatched_answer};
-use crate::api::{self, Answer};
-use crate::front::{Call, Link, Next, OpenStream};
+use crate::api::{self, Answer, ApiError, Completion, LeaderQuestion};
+use crate::front::{Answered, Call, Link, Next, OpenStream};
 use crate::metrics::rpc::MethodId;
 
 /// Answers calls of the Lease service.
@@ -75,7 +75,13 @@ impl Lease for LeaseService {
         request: Request<wire::LeaseTimeToLiveRequest>,
     ) -> Result<Response<wire::LeaseTimeToLiveResponse>, Status> {
         let wire::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let answered = ask(&self.link, api::Request::LeaseTimeToLive { id, keys }).await?;
+        let answered = match self.link.ask(api::Request::LeaseTimeToLive { id, keys }).await {
+            Err(ApiError::NotPrimary) => {
+                self.link.ask_leader(LeaderQuestion::LeaseTimeToLive { id, keys }).await
+            }
+            answered => answered,
+        };
+        let answered = answered.map_err(|error| status::of(&error))?;
         let Answer::LeaseTimeToLive(lease) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, 0, answered.revision, answered.raft_term);
         Ok(Response::new(match lease {
@@ -109,8 +115,48 @@ pub(super) struct KeepAliveStream {
     method: Option<MethodId>,
     requests: Streaming<wire::LeaseKeepAliveRequest>,
     stream: OpenStream,
-    renewal: Option<(i64, Call)>,
+    renewal: Option<(i64, Renewal)>,
     is_over: bool,
+}
+
+/// A renewal on its way.
+enum Renewal {
+    /// At this member.
+    Own(Call),
+    /// At the leader.
+    Leader(Pin<Box<dyn Future<Output = Result<Answered, ApiError>> + Send>>),
+}
+
+impl std::fmt::Debug for Renewal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Own(_) => "Own",
+            Self::Leader(_) => "Leader",
+        })
+    }
+}
+
+impl Renewal {
+    fn poll(&mut self, link: &Arc<Link>, id: i64, context: &mut Context<'_>) -> Poll<Result<Answered, ApiError>> {
+        if let Self::Own(call) = self {
+            let Poll::Ready(completion) = Pin::new(call).poll(context) else { return Poll::Pending };
+            let Completion { revision, raft_term, result, .. } = *completion;
+            match result {
+                Err(ApiError::NotPrimary) => {
+                    let link = Arc::clone(link);
+                    let asking = async move { link.ask_leader(LeaderQuestion::LeaseRenew { id }).await };
+                    *self = Self::Leader(Box::pin(asking));
+                }
+                result => {
+                    return Poll::Ready(result.map(|answer| Answered { answer, revision, raft_term }));
+                }
+            }
+        }
+        match self {
+            Self::Own(_) => Poll::Pending,
+            Self::Leader(asking) => asking.as_mut().poll(context),
+        }
+    }
 }
 
 impl KeepAliveStream {
@@ -135,17 +181,17 @@ impl KeepAliveStream {
                 self.link.metrics().rpc.receive(method);
             }
             match self.link.start(api::Request::LeaseRenew { id: request.id }) {
-                Ok(call) => self.renewal = Some((request.id, call)),
+                Ok(call) => self.renewal = Some((request.id, Renewal::Own(call))),
                 Err(error) => return Poll::Ready(Some(Err(status::of(&error)))),
             }
         }
-        let Some((id, call)) = &mut self.renewal else { return Poll::Pending };
+        let Some((id, renewal)) = &mut self.renewal else { return Poll::Pending };
         let id = *id;
-        let Poll::Ready(completion) = Pin::new(call).poll(context) else { return Poll::Pending };
+        let Poll::Ready(answered) = renewal.poll(&self.link, id, context) else { return Poll::Pending };
         self.renewal = None;
-        Poll::Ready(Some(match completion.result {
-            Ok(Answer::LeaseRenewed { ttl }) => {
-                let header = header(&self.link, 0, completion.revision, completion.raft_term);
+        Poll::Ready(Some(match answered {
+            Ok(Answered { answer: Answer::LeaseRenewed { ttl }, revision, raft_term }) => {
+                let header = header(&self.link, 0, revision, raft_term);
                 Ok(wire::LeaseKeepAliveResponse { header, id, ttl })
             }
             Ok(_) => Err(mismatched_answer()),

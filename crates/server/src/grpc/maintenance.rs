@@ -1,4 +1,4 @@
-//! The Maintenance service: alarms, status, hashes, defragmentation.
+//! The Maintenance service: alarms, status, hashes, snapshots, leadership, downgrades.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,9 @@ use wire::maintenance_server::Maintenance;
 
 use super::convert;
 use super::kv::{ask, header, propose};
-use super::status::{NO_LEADER, mismatched_answer, not_yet};
-use crate::api::{self, Answer, StatusReport};
+use super::snapshot::{self, SnapshotStream};
+use super::status::{self, NO_LEADER, mismatched_answer};
+use crate::api::{self, Answer, DowngradeAction, StatusReport};
 use crate::flags::SERVER_VERSION;
 use crate::front::Link;
 use crate::http::alarm_name;
@@ -27,7 +28,7 @@ pub(super) struct MaintenanceService {
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    type SnapshotStream = tokio_stream::Empty<Result<wire::SnapshotResponse, Status>>;
+    type SnapshotStream = SnapshotStream;
 
     async fn alarm(
         &self,
@@ -100,21 +101,36 @@ impl Maintenance for MaintenanceService {
         &self,
         _request: Request<wire::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(not_yet("streaming a snapshot"))
+        let database = self.link.api().database().await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(snapshot::stream(database)?))
     }
 
     async fn move_leader(
         &self,
-        _request: Request<wire::MoveLeaderRequest>,
+        request: Request<wire::MoveLeaderRequest>,
     ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
-        Err(not_yet("moving the leader"))
+        let target = request.into_inner().target_id;
+        let answered = ask(&self.link, api::Request::MoveLeader { target }).await?;
+        let header = header(&self.link, 0, answered.revision, answered.raft_term);
+        Ok(Response::new(wire::MoveLeaderResponse { header }))
     }
 
     async fn downgrade(
         &self,
-        _request: Request<wire::DowngradeRequest>,
+        request: Request<wire::DowngradeRequest>,
     ) -> Result<Response<wire::DowngradeResponse>, Status> {
-        Err(not_yet("downgrading"))
+        use wire::downgrade_request::DowngradeAction as Wire;
+        let wire::DowngradeRequest { action, version } = request.into_inner();
+        let action = match Wire::try_from(action) {
+            Ok(Wire::Validate) => DowngradeAction::Validate,
+            Ok(Wire::Enable) => DowngradeAction::Enable,
+            Ok(Wire::Cancel) => DowngradeAction::Cancel,
+            Err(_) => return Err(Status::unknown("etcdserver: unknown method")),
+        };
+        let answered = ask(&self.link, api::Request::Downgrade { action, version }).await?;
+        let Answer::ClusterVersion(version) = answered.answer else { return Err(mismatched_answer()) };
+        let header = header(&self.link, 0, answered.revision, answered.raft_term);
+        Ok(Response::new(wire::DowngradeResponse { header, version }))
     }
 }
 
@@ -147,6 +163,9 @@ fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) 
         is_learner: report.is_learner,
         storage_version: report.storage_version.clone(),
         db_size_quota: if report.quota_bytes == 0 { QUOTA_DEFAULT } else { report.quota_bytes },
-        downgrade_info: Some(wire::DowngradeInfo::default()),
+        downgrade_info: Some(wire::DowngradeInfo {
+            enabled: report.downgrade_target.is_some(),
+            target_version: report.downgrade_target.clone().unwrap_or_default(),
+        }),
     }
 }

@@ -28,6 +28,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod range_stream;
+mod snapshot;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;

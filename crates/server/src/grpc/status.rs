@@ -100,6 +100,39 @@ pub(crate) fn of(error: &ApiError) -> Status {
         ApiError::NoLeader => NO_LEADER,
         ApiError::LeaderChanged => known(Code::Unavailable, "etcdserver: leader changed"),
         ApiError::Timeout => known(Code::Unavailable, "etcdserver: request timed out"),
+        ApiError::DeadlineExceeded => known(Code::DeadlineExceeded, "context deadline exceeded"),
+        ApiError::TimeoutLeaderFailed => known(
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ),
+        ApiError::TimeoutConnectionLost => {
+            known(Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost")
+        }
+        ApiError::TimeoutLeaderTransfer => {
+            known(Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
+        }
+        ApiError::NotLeader => known(Code::FailedPrecondition, "etcdserver: not leader"),
+        ApiError::BadLeaderTransferee => {
+            known(Code::FailedPrecondition, "etcdserver: bad leader transferee")
+        }
+        ApiError::LearnerNotReady => known(
+            Code::FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        ApiError::Unhealthy => known(Code::Unavailable, "etcdserver: unhealthy cluster"),
+        ApiError::ClusterVersionUnavailable => known(
+            Code::FailedPrecondition,
+            "etcdserver: cluster version not found during downgrade",
+        ),
+        ApiError::DowngradeVersionFormat => {
+            known(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")
+        }
+        ApiError::DowngradeTarget => {
+            known(Code::InvalidArgument, "etcdserver: invalid downgrade target version")
+        }
+        ApiError::DowngradeInProcess => {
+            known(Code::FailedPrecondition, "etcdserver: cluster has a downgrade job in progress")
+        }
         // etcd has a code for this text, and sends it as unknown all the same.
         ApiError::TooManyRequests => known(Code::Unknown, "etcdserver: too many requests"),
         ApiError::RequestTooLarge => REQUEST_TOO_LARGE,

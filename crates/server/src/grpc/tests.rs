@@ -21,7 +21,7 @@ use prost::Message;
 use tokio_stream::StreamExt as _;
 use tonic::Code;
 
-use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
+use crate::api::{self, Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::front::fake::{CLUSTER_ID, FakeApi, MEMBER_ID, RAFT_TERM, REVISION, Served, serve};
 
 mod by_hand;
@@ -334,11 +334,53 @@ async fn what_is_not_there_yet_says_so() {
     let text = "etcdserver: authentication is not enabled";
     assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, text));
     assert_eq!(auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap_err().code(), Code::Unimplemented);
-    let mut maintenance = MaintenanceClient::new(channel.clone());
-    assert_eq!(maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap_err().code(), Code::Unimplemented);
-    let mut cluster = ClusterClient::new(channel);
-    let added = cluster.member_add(pb::MemberAddRequest::default()).await;
-    assert_eq!(added.unwrap_err().code(), Code::Unimplemented);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_is_the_database_and_its_hash() {
+    let served = serve(FakeApi::new(|_| None), "");
+    let mut maintenance = MaintenanceClient::new(served.channel().await);
+    let mut stream = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
+    let mut got = Vec::new();
+    while let Some(response) = stream.message().await.unwrap() {
+        got.push((response.blob, response.remaining_bytes, response.version));
+    }
+    let whole = Bytes::from_static(b"a database in two parts");
+    assert_eq!(got[0], (whole, 0, "3.7.0".to_owned()));
+    assert_eq!((got[1].0.len(), got.len()), (32, 2));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn members_are_changed_and_a_promotion_is_passed_on_to_the_leader() {
+    let served = serve(
+        FakeApi::new(|request| match request {
+            Request::MemberAdd { peer_urls, is_learner: true, .. } => {
+                let member = api::MemberEntry {
+                    id: 7,
+                    name: String::new(),
+                    peer_urls: peer_urls.clone(),
+                    client_urls: Vec::new(),
+                    is_learner: true,
+                };
+                Some(Ok(Answer::MemberChanged { member: Some(member.clone()), members: vec![member] }))
+            }
+            Request::MemberPromote { .. } => Some(Err(ApiError::NotLeader)),
+            other => panic!("{other:?}"),
+        }),
+        "",
+    );
+    let mut cluster = ClusterClient::new(served.channel().await);
+    let peer_urls = vec!["http://127.0.0.1:7".to_owned()];
+    let request = pb::MemberAddRequest { peer_ur_ls: peer_urls.clone(), is_learner: true };
+    let added = cluster.member_add(request).await.unwrap().into_inner();
+    assert_eq!(added.header, header(0));
+    let member = added.member.unwrap();
+    assert_eq!((member.id, member.peer_ur_ls, member.is_learner), (7, peer_urls, true));
+    assert_eq!(added.members.len(), 1);
+    let error = cluster.member_promote(pb::MemberPromoteRequest { id: 7 }).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "etcdserver: request timed out"));
     served.stop().await;
 }
 

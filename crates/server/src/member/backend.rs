@@ -26,8 +26,16 @@ pub(crate) struct Committed {
 
 /// The way to the backend thread; one commit is under way at a time, so a send never blocks.
 pub(crate) struct BackendThread {
-    commits: SyncSender<Commit>,
+    work: SyncSender<Work>,
     thread: JoinHandle<()>,
+}
+
+enum Work {
+    Commit(Commit),
+    /// Tell when everything before is done.
+    Drain(SyncSender<()>),
+    /// From now on commit to this one.
+    Replace(Box<RedbBackend>),
 }
 
 /// What the thread works with.
@@ -48,21 +56,32 @@ enum CommitFailure {
 
 impl BackendThread {
     pub(crate) fn start(parts: BackendParts) -> std::io::Result<Self> {
-        let (commits, waiting) = sync_channel(1);
+        let (work, waiting) = sync_channel(1);
         let builder = std::thread::Builder::new().name("backend".into());
-        let thread = builder.spawn(move || run(&parts, &waiting))?;
-        Ok(Self { commits, thread })
+        let thread = builder.spawn(move || run(parts, &waiting))?;
+        Ok(Self { work, thread })
     }
 
     /// Hands over a batch; `false` if the thread has ended (it reported why).
     pub(crate) fn commit(&self, commit: Commit) -> bool {
-        self.commits.send(commit).is_ok()
+        self.work.send(Work::Commit(commit)).is_ok()
+    }
+
+    /// Waits until all that was handed over is done; `false` if the thread has ended.
+    pub(crate) fn drain(&self) -> bool {
+        let (sender, done) = sync_channel(1);
+        self.work.send(Work::Drain(sender)).is_ok() && done.recv().is_ok()
+    }
+
+    /// Lets the thread commit to another backend from now on; `false` if it has ended.
+    pub(crate) fn replace(&self, backend: RedbBackend) -> bool {
+        self.work.send(Work::Replace(Box::new(backend))).is_ok()
     }
 
     /// Waits until the thread has carried out everything and has let the backend go.
     pub(crate) fn finish(self) {
-        let Self { commits, thread } = self;
-        drop(commits);
+        let Self { work, thread } = self;
+        drop(work);
         if thread.join().is_err() {
             log!(Error, "the backend thread panicked");
         }
@@ -72,11 +91,23 @@ impl BackendThread {
 /// How much the thread gives way to those that serve clients; 19 would be all the way.
 const NICENESS: i32 = 10;
 
-fn run(parts: &BackendParts, waiting: &Receiver<Commit>) {
+fn run(mut parts: BackendParts, waiting: &Receiver<Work>) {
     // Where it is not permitted the thread competes like any other.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-    while let Ok(commit) = waiting.recv() {
-        match carry_out(parts, &commit) {
+    while let Ok(work) = waiting.recv() {
+        let commit = match work {
+            Work::Commit(commit) => commit,
+            Work::Drain(done) => {
+                // The core thread waits for it, unless it has ended.
+                let _ = done.send(());
+                continue;
+            }
+            Work::Replace(backend) => {
+                parts.backend = *backend;
+                continue;
+            }
+        };
+        match carry_out(&parts, &commit) {
             Ok(committed) => parts.inbox.push_control(Control::Committed(Box::new(committed))),
             Err(error) => {
                 parts.inbox.push_control(Control::Fatal(error.to_string()));

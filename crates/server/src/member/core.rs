@@ -3,31 +3,41 @@
 //! A sync of the log is done right here: everything that arrives meanwhile waits in the inbox and is one batch in the
 //! next turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use etched_backend::{Backend, RedbBackend};
+use etched_disk::Disk;
 use etched_replica::{
-    Answer, ApiError, Caller, Deliver, HashJob, Member, Notice, Output, Persist, Request, Respond,
+    Answer, ApiError, Caller, Deliver, HashJob, LogSnapshot, Member, Notice, Output, Persist, Request, Respond,
 };
 use etched_wal::Wal;
+use tokio::sync::oneshot;
 
-use crate::api::{Completion, Delivery, Front, Submission, Token};
+use crate::api::{Completion, Database, Delivery, Front, Submission, Token};
 use crate::log;
 use crate::member::backend::{BackendThread, Committed};
 use crate::member::handle::Shown;
-use crate::member::inbox::{Control, Inbox, Incoming, REQUESTS_MAX};
+use crate::member::inbox::{Control, Inbox, Incoming, REQUESTS_MAX, Taken};
 use crate::member::spares::SpareThread;
-use crate::member::{convert, hashes, inbox};
+use crate::member::{convert, hashes, inbox, outgoing};
 use crate::metrics::Metrics;
+
+mod peers;
+
+pub(crate) use peers::Peers;
 
 type View = <RedbBackend as Backend>::View;
 
 /// Turns that are taken before what arrived meanwhile is looked at.
 const TURNS_MAX: usize = 4;
+
+/// Stands in the callers of commits that the core itself asks for; no front has this number.
+const DATABASE_FRONT: u64 = u64::MAX;
 
 /// Hashes under way, each on a thread of its own; above, they are refused as requests too many.
 const HASHES_MAX: usize = 16;
@@ -36,7 +46,11 @@ const HASHES_MAX: usize = 16;
 pub(crate) struct Core {
     pub(crate) member: Member,
     pub(crate) wal: Wal,
-    pub(crate) view: View,
+    pub(crate) member_id: u64,
+    pub(crate) peers: Peers,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) snapshot_dir: PathBuf,
+    pub(crate) view: Arc<View>,
     pub(crate) backend: BackendThread,
     pub(crate) spares: SpareThread,
     pub(crate) reader: RedbBackend,
@@ -47,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Instant,
     pub(crate) tick: Duration,
+    /// How long a stop waits until another member leads.
+    pub(crate) hand_over_time_max: Duration,
     pub(crate) stage: Stage,
     pub(crate) fronts: Vec<FrontQueue>,
     pub(crate) entries: Vec<etched_wal::Entry>,
@@ -56,12 +72,19 @@ pub(crate) struct Core {
     pub(crate) held: VecDeque<(Caller, Request)>,
     /// Who waits for a hash under way.
     pub(crate) hashing: Vec<Caller>,
+    /// Who waits for the whole state, and by which name the commit before it is asked for.
+    pub(crate) databases: BTreeMap<u64, oneshot::Sender<Result<Database, ApiError>>>,
+    pub(crate) databases_next: u64,
+    /// Whether the cluster has removed this member for good.
+    pub(crate) is_removed: bool,
 }
 
 /// How far the end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
+    /// Leadership is being handed over, until this time at most.
+    HandingOver { until: Duration },
     Flushing,
 }
 
@@ -94,17 +117,17 @@ impl Core {
         let result = self.serve();
         self.refuse_all();
         result?;
-        let Self { wal, backend, view, reader, .. } = self;
+        let Self { wal, backend, view, reader, peers, .. } = self;
         wal.close()?;
         // The backend is closed in good order when nobody has it any more.
         drop((view, reader));
         backend.finish();
+        peers.transport.stop();
         Ok(())
     }
 
     fn serve(&mut self) -> Result<(), CoreError> {
-        let mut incoming = Vec::new();
-        let mut control = Vec::new();
+        let mut taken = Taken::default();
         let mut next_tick = self.clock.elapsed() + self.tick;
         let mut has_more = true;
         loop {
@@ -112,16 +135,19 @@ impl Core {
                 let due = self.member.next_turn_ns().map_or(next_tick, Duration::from_nanos).min(next_tick);
                 self.inbox.park(due.saturating_sub(self.clock.elapsed()));
             }
-            self.inbox.take(&mut incoming, &mut control);
+            self.inbox.take(&mut taken);
             let now = self.clock.elapsed();
             let now_ns = nanos(now);
             // All that was taken is looked at, also when one of it is a failure: the others may be answers.
             let mut outcome = Ok(());
-            for message in control.drain(..) {
+            for message in taken.control.drain(..) {
                 outcome = outcome.and(self.on_control(message));
             }
+            for event in taken.peers.drain(..) {
+                self.on_peer(event, now_ns);
+            }
             self.release_held(now_ns);
-            for message in incoming.drain(..) {
+            for message in taken.incoming.drain(..) {
                 self.on_incoming(message, now_ns);
             }
             outcome?;
@@ -135,6 +161,11 @@ impl Core {
             }
             has_more = self.work()?;
             self.flush_fronts();
+            if let Stage::HandingOver { until } = self.stage
+                && (self.member.leader() != self.member_id || now >= until)
+            {
+                self.flush();
+            }
             if self.stage == Stage::Flushing && self.member.is_flushed() {
                 return Ok(());
             }
@@ -157,6 +188,7 @@ impl Core {
                     self.wal.add_spare(spare);
                 }
             }
+            Control::Database(sender) => self.want_database(sender),
             Control::Stop => self.stop(),
             Control::Fatal(reason) => return Err(CoreError::Thread(reason)),
         }
@@ -200,7 +232,7 @@ impl Core {
     }
 
     fn on_committed(&mut self, committed: Committed) {
-        self.view = committed.view;
+        self.view = Arc::new(committed.view);
         self.metrics.backend_commit.record(committed.duration);
         self.member.on_committed(committed.total_bytes, committed.in_use_bytes);
     }
@@ -210,9 +242,20 @@ impl Core {
         self.respond(Respond { caller, revision, raft_term, result });
     }
 
+    /// A leader hands over first, so that the others need not wait until they miss it.
     fn stop(&mut self) {
-        self.stage = Stage::Flushing;
         self.refuse_waiting();
+        let now = self.clock.elapsed();
+        if !self.is_removed && self.member.transfer_leadership(nanos(now)) {
+            log!(Info, "leadership transfer starting", "local-member-id" => format!("{:x}", self.member_id));
+            self.stage = Stage::HandingOver { until: now + self.hand_over_time_max };
+        } else {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.stage = Stage::Flushing;
         self.member.want_snapshot();
     }
 
@@ -226,6 +269,10 @@ impl Core {
         }
         for (caller, _) in std::mem::take(&mut self.held) {
             self.respond_now(caller, Err(ApiError::Stopped));
+        }
+        for (_, sender) in std::mem::take(&mut self.databases) {
+            // Whoever asked may be gone.
+            let _ = sender.send(Err(ApiError::Stopped));
         }
     }
 
@@ -244,6 +291,9 @@ impl Core {
                 // The log and the backend are left as they are.
                 Output::Persist(_)
                 | Output::Send(_)
+                | Output::SendSnapshot(_)
+                | Output::Install(_)
+                | Output::MembersChanged(_)
                 | Output::Commit(_)
                 | Output::SnapshotTaken(_)
                 | Output::Notice(_) => {}
@@ -255,7 +305,7 @@ impl Core {
     /// Lets the member work until it waits for something; `true` if it has more slices to do.
     fn work(&mut self) -> Result<bool, CoreError> {
         for _ in 0..TURNS_MAX {
-            let has_more = self.member.turn(&self.view, nanos(self.clock.elapsed()));
+            let has_more = self.member.turn(&*self.view, nanos(self.clock.elapsed()));
             let persisted = self.carry_out()?;
             if let Some(failure) = self.member.failure() {
                 return Err(failure.clone().into());
@@ -276,10 +326,14 @@ impl Core {
                 Output::Persist(persist) => {
                     must_sync |= persist.must_sync;
                     tickets.push(persist.ticket);
+                    self.record_install(persist.ticket)?;
                     self.append(&persist);
                 }
-                // The first peers come with clusters of several members.
-                Output::Send(_) => {}
+                // They leave before the own write is on the disk, which is right for those that come so early.
+                Output::Send(messages) => self.peers.transport.send(messages),
+                Output::SendSnapshot(send) => self.send_snapshot(send),
+                Output::Install(install) => self.install(&install)?,
+                Output::MembersChanged(members) => self.on_members(members),
                 Output::Respond(respond) => self.respond(respond),
                 Output::Deliver(deliver) => self.deliver(deliver),
                 Output::Commit(commit) => {
@@ -287,27 +341,37 @@ impl Core {
                         return Err(CoreError::Thread("the backend thread has ended".into()));
                     }
                 }
-                Output::SnapshotTaken(snapshot) => {
-                    self.wal.append_snapshot(&convert::snapshot_record(&snapshot));
-                    self.wal.sync()?;
-                    self.wal.release(snapshot.index)?;
-                    log!(Info, "saved snapshot", "snapshot-index" => snapshot.index);
-                }
+                Output::SnapshotTaken(snapshot) => self.note_snapshot(&snapshot)?,
                 Output::Hash(job) => self.start_hash(job),
                 Output::Notice(notice) => self.note(&notice),
             }
         }
         if must_sync {
-            let started = Instant::now();
-            self.wal.sync()?;
-            self.metrics.wal_fsync.record(started.elapsed());
-            self.metrics.wal_bytes.set(self.wal.bytes_written());
-            self.spares.ask_if_needed(&mut self.wal, self.clock.elapsed());
+            self.sync_log()?;
+            self.finish_install()?;
         }
         for ticket in &tickets {
             self.member.on_persisted(*ticket);
         }
         Ok(!tickets.is_empty())
+    }
+
+    fn sync_log(&mut self) -> Result<(), CoreError> {
+        let started = Instant::now();
+        self.wal.sync()?;
+        self.metrics.wal_fsync.record(started.elapsed());
+        self.metrics.wal_bytes.set(self.wal.bytes_written());
+        self.spares.ask_if_needed(&mut self.wal, self.clock.elapsed());
+        Ok(())
+    }
+
+    /// The backend holds everything up to here: the log may forget it.
+    fn note_snapshot(&mut self, snapshot: &LogSnapshot) -> Result<(), CoreError> {
+        self.wal.append_snapshot(&convert::snapshot_record(snapshot));
+        self.wal.sync()?;
+        self.wal.release(snapshot.index)?;
+        log!(Info, "saved snapshot", "snapshot-index" => snapshot.index);
+        Ok(())
     }
 
     /// The member is idle: a record behind the last batch proves that it was synced.
@@ -356,9 +420,34 @@ impl Core {
         }
     }
 
+    /// The state is complete when everything that is applied now is committed, as for a hash.
+    fn want_database(&mut self, sender: oneshot::Sender<Result<Database, ApiError>>) {
+        self.databases_next += 1;
+        self.databases.insert(self.databases_next, sender);
+        let caller = Caller { front: DATABASE_FRONT, token: self.databases_next };
+        self.member.submit(caller, Request::Hash, nanos(self.clock.elapsed()));
+    }
+
+    /// Reads the state on a thread of its own, over the view of now.
+    fn start_database(&mut self, caller: Caller) {
+        let Some(sender) = self.databases.remove(&caller.token) else { return };
+        let (view, version) = (Arc::clone(&self.view), self.member.report().storage_version);
+        let work = move || {
+            let database = outgoing::database(view, version);
+            // Whoever asked may be gone.
+            let _ = sender.send(database.map_err(|error| ApiError::Storage(error.to_string())));
+        };
+        if let Err(error) = std::thread::Builder::new().name("snapshot-plan".into()).spawn(work) {
+            log!(Error, "the state cannot be read", "error" => error.to_string());
+        }
+    }
+
     /// Hashes read everything, so they run on a thread of their own, over a view of their own.
     fn start_hash(&mut self, job: HashJob) {
         let caller = job.caller();
+        if caller.front == DATABASE_FRONT {
+            return self.start_database(caller);
+        }
         if self.hashing.len() >= HASHES_MAX {
             return self.respond_now(caller, Err(ApiError::TooManyRequests));
         }
@@ -387,6 +476,13 @@ impl Core {
             }
             Notice::MemberAdded { id, peer_urls } => {
                 log!(Info, "added member", "added-peer-id" => format!("{id:x}"), "added-peer-peer-urls" => peer_urls.join(","));
+            }
+            Notice::MemberRemoved { id } => {
+                log!(Info, "removed member", "removed-remote-peer-id" => format!("{id:x}"));
+            }
+            Notice::Removed => self.on_removed(),
+            Notice::DowngradeSet(target) => {
+                log!(Info, "downgrade set", "target-version" => target.clone().unwrap_or_default());
             }
             Notice::Published => {
                 // Nobody has to listen.

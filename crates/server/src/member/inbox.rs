@@ -1,17 +1,43 @@
 //! What waits for the core thread: one queue, one wake-up per turn.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use etched_replica::{Answer, ApiError, Caller};
+use etched_replica::raft::{Message, SnapshotDelivery};
+use etched_replica::{Answer, ApiError, Caller, PeerVersion};
 
-use crate::api::{Front, FrontId, Submission, Token};
+use tokio::sync::oneshot;
+
+use crate::api::{Database, Front, FrontId, Submission, Token};
 use crate::member::backend::Committed;
+use crate::member::incoming::Incoming as IncomingBackend;
 
 /// Requests that may wait for the core thread; above, they are refused as too many.
 pub(crate) const REQUESTS_MAX: usize = 65_536;
+
+/// Messages of other members that may wait for the core thread; above, they are dropped, and Raft sends them again.
+pub(crate) const MESSAGES_MAX: usize = 16_384;
+
+/// From other members, by way of the transport.
+pub(crate) enum PeerEvent {
+    /// Raft messages, in order.
+    Messages(Vec<Message>),
+    /// A snapshot, and the backend made of its database.
+    Snapshot { message: Message, incoming: IncomingBackend },
+    /// Messages to this member were dropped.
+    Unreachable(u64),
+    /// How it went with a snapshot for this member.
+    SnapshotSent(u64, SnapshotDelivery),
+    /// Whether this member can be spoken with.
+    Active(u64, bool),
+    /// Others say that this member was removed from the cluster.
+    Removed,
+    /// The versions of all members, for a leader; `None` for one that does not answer.
+    Versions(BTreeMap<u64, Option<PeerVersion>>),
+}
 
 /// From fronts.
 #[derive(Debug)]
@@ -30,6 +56,8 @@ pub(crate) enum Control {
     Answered { caller: Caller, result: Result<Answer, ApiError> },
     /// A log segment was prepared ahead of time, or could not be.
     SpareReady(Option<etched_wal::Spare>),
+    /// Somebody wants the whole state.
+    Database(oneshot::Sender<Result<Database, ApiError>>),
     /// Finish: refuse what waits, flush, end.
     Stop,
     /// Something failed for good in another thread.
@@ -51,7 +79,18 @@ pub(crate) struct Queues {
     /// Submissions in `incoming`.
     waiting: usize,
     pub(crate) control: Vec<Control>,
+    peers: Vec<PeerEvent>,
+    /// Messages in `peers`.
+    messages: usize,
     pub(crate) is_stopped: bool,
+}
+
+/// All that waited.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) incoming: Vec<Incoming>,
+    pub(crate) control: Vec<Control>,
+    pub(crate) peers: Vec<PeerEvent>,
 }
 
 /// The requests that do not enter the queue, and why.
@@ -93,12 +132,46 @@ impl Inbox {
         self.wake();
     }
 
-    /// Takes all that waits.
-    pub(crate) fn take(&self, incoming: &mut Vec<Incoming>, control: &mut Vec<Control>) {
+    /// Messages of another member; dropped when too many wait.
+    pub(crate) fn push_messages(&self, messages: Vec<Message>) {
+        {
+            let mut queues = self.lock();
+            if queues.is_stopped || queues.messages + messages.len() > MESSAGES_MAX {
+                return;
+            }
+            queues.messages += messages.len();
+            queues.peers.push(PeerEvent::Messages(messages));
+        }
+        self.wake();
+    }
+
+    pub(crate) fn push_peer(&self, event: PeerEvent) {
+        self.lock().peers.push(event);
+        self.wake();
+    }
+
+    /// Takes all that waits; `taken` must be empty.
+    pub(crate) fn take(&self, taken: &mut Taken) {
         let mut queues = self.lock();
-        std::mem::swap(&mut queues.control, control);
-        std::mem::swap(&mut queues.incoming, incoming);
+        std::mem::swap(&mut queues.control, &mut taken.control);
+        std::mem::swap(&mut queues.incoming, &mut taken.incoming);
+        std::mem::swap(&mut queues.peers, &mut taken.peers);
         queues.waiting = 0;
+        queues.messages = 0;
+    }
+
+    /// Takes what the backend thread has reported, and leaves everything else.
+    pub(crate) fn take_committed(&self) -> Vec<Committed> {
+        let mut queues = self.lock();
+        let control = std::mem::take(&mut queues.control);
+        let mut all = Vec::new();
+        for message in control {
+            match message {
+                Control::Committed(committed) => all.push(*committed),
+                other => queues.control.push(other),
+            }
+        }
+        all
     }
 
     /// Nothing is taken in any more; what waited comes out.
@@ -113,7 +186,7 @@ impl Inbox {
         self.is_parked.store(true, Ordering::SeqCst);
         let is_empty = {
             let queues = self.lock();
-            queues.control.is_empty() && queues.incoming.is_empty()
+            queues.control.is_empty() && queues.incoming.is_empty() && queues.peers.is_empty()
         };
         if is_empty {
             std::thread::park_timeout(timeout);

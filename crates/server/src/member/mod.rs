@@ -17,13 +17,20 @@ mod core;
 mod handle;
 mod hashes;
 mod inbox;
+mod incoming;
+mod join;
+mod leader;
+mod outgoing;
+mod peers;
 mod spares;
 mod start;
 mod storage;
+mod upkeep;
 #[cfg(test)]
 mod tests;
 
 pub use self::core::CoreError;
 pub use handle::MemberHandle;
+pub use join::JoinError;
 pub use start::{RunningMember, StartError, start};
 pub use storage::StorageError;

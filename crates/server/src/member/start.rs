@@ -1,31 +1,36 @@
 //! Starts a member: opens its data directory, restores it, and runs its threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use etched_backend::{Backend, BackendError};
+use etched_backend::{Backend, BackendError, RedbBackend, RedbOptions};
 use etched_disk::{Disk, DiskLock, RealDisk};
-use etched_replica::raft::Config;
+use etched_replica::raft::{Config, Restored};
 use etched_replica::{
     ApplierOptions, AutoCompaction, Limits, Member, MemberOptions, Presence, Start,
     StartError as ReplicaError,
 };
-use etched_state_machine::bootstrap_changes;
 
 use crate::api::Identity;
 use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
-use crate::member::core::{Core, CoreError, Stage};
+use crate::member::core::{Core, CoreError, Peers, Stage};
 use crate::member::handle::{MemberHandle, Shown};
 use crate::member::inbox::Inbox;
+use crate::member::join::{self, JoinError};
+use crate::member::peers::{Questions, Sink};
 use crate::member::spares::SpareThread;
-use crate::member::storage::{self, Bootstrap, Storage, StorageError, StorageOptions};
+use crate::member::storage::{self, Storage, StorageError, StorageOptions};
+use crate::member::upkeep::Upkeep;
 use crate::metrics::Metrics;
+use crate::peer::{
+    HttpTransport, PeerClient, PeerIdentity, PeerInfo, PeerService, PeerStart, PeerTransport as _, Secure,
+};
 
 /// Memory for the pages of the backend, in bytes.
 const BACKEND_CACHE_BYTES: usize = 64 << 20;
@@ -43,8 +48,11 @@ const HISTORY_BYTES: usize = 1 << 20;
 pub struct RunningMember {
     /// The port for fronts.
     pub handle: Arc<MemberHandle>,
+    /// Answers other members; to be served on the listeners for them.
+    pub peer_service: PeerService,
     thread: JoinHandle<Result<(), CoreError>>,
     published: Receiver<()>,
+    _upkeep: Upkeep,
     /// Held until the member has ended.
     _lock: Box<dyn DiskLock>,
 }
@@ -59,11 +67,9 @@ pub enum StartError {
     /// What `--initial-cluster` says does not fit the member.
     #[error("discovery failed: {0}")]
     Discovery(String),
-    /// More than one member, or an existing cluster to join.
-    #[error(
-        "clusters of several members are not supported yet: --initial-cluster must name this member alone"
-    )]
-    SeveralMembers,
+    /// The member cannot be part of the cluster that the flags name.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The log and the backend do not fit together.
     #[error("cannot restore the member: {0}")]
     Replica(#[source] Box<ReplicaError>),
@@ -75,100 +81,157 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts the member that the options describe.
+/// Starts the member that the options describe; its threads run, and other members are spoken with.
+/// They reach it when [`RunningMember::peer_service`] is served.
 ///
 /// # Errors
 ///
 /// Before anything is served; the data directory is unchanged unless the start had got as far as opening it.
-pub fn start(options: &Options, metrics: Arc<Metrics>) -> Result<RunningMember, StartError> {
+pub fn start(
+    options: &Options,
+    metrics: Arc<Metrics>,
+    secure: Option<Secure>,
+) -> Result<RunningMember, StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
-    let bootstrap = bootstrap(options)?;
+    // What the flags say of the cluster counts only when a member starts for the first time.
+    let bootstrap = if is_initialized(options) {
+        join::founders(&options.member)
+    } else {
+        options.check_initial_cluster().map_err(StartError::Discovery)?;
+        join::first_start(options, secure.clone())?
+    };
+    let known_before = bootstrap.peers.clone();
     let storage = storage::open(
         disk,
         StorageOptions {
             data_dir: options.member.data_dir.clone(),
             wal_dir: options.member.wal_dir.clone(),
-            backend_cache_bytes: BACKEND_CACHE_BYTES,
+            backend: backend_options(),
             bootstrap,
         },
     )?;
-    run(options, storage, metrics)
-}
-
-fn bootstrap(options: &Options) -> Result<Bootstrap, StartError> {
-    let member = &options.member;
-    let cluster: Vec<(String, Vec<String>)> =
-        member.initial_cluster.iter().map(|(name, urls)| (name.clone(), flags::texts(urls))).collect();
-    // What the flags say of the cluster counts only when a member starts for the first time.
-    if !is_initialized(options) {
-        options.check_initial_cluster().map_err(StartError::Discovery)?;
-        if cluster.len() != 1 || member.initial_cluster_state == flags::ClusterState::Existing {
-            return Err(StartError::SeveralMembers);
-        }
-    }
-    let token = &member.initial_cluster_token;
-    let own_urls = flags::texts(&member.initial_advertise_peer_urls);
-    let member_id = etched_state_machine::member_id(&own_urls, token, None);
-    let changes = bootstrap_changes(&cluster, token);
-    let ids: Vec<u64> = changes.iter().map(|change| change.member_id).collect();
-    Ok(Bootstrap { member_id, cluster_id: etched_state_machine::cluster_id(&ids), changes })
+    run(options, storage, known_before, metrics, secure)
 }
 
 fn is_initialized(options: &Options) -> bool {
     storage::is_initialized(&RealDisk::new(), &options.member.data_dir).unwrap_or(false)
 }
 
-fn run(options: &Options, storage: Storage, metrics: Arc<Metrics>) -> Result<RunningMember, StartError> {
-    let Storage { member_id, cluster_id, disk, wal, snapshot_dir, backend, restored, lock } = storage;
+fn backend_options() -> RedbOptions {
+    RedbOptions { cache_bytes: BACKEND_CACHE_BYTES, ..RedbOptions::default() }
+}
+
+fn run(
+    options: &Options,
+    storage: Storage,
+    known_before: Vec<PeerInfo>,
+    metrics: Arc<Metrics>,
+    secure: Option<Secure>,
+) -> Result<RunningMember, StartError> {
+    let Storage { member_id, cluster_id, disk, wal, member_dir, snapshot_dir, backend, restored, lock } = storage;
     log!(
         Info, "starting local member",
         "local-member-id" => format!("{member_id:x}"), "cluster-id" => format!("{cluster_id:x}")
     );
     let view = backend.view()?;
-    let sizes = backend.sizes()?;
-    let wall_ms = wall_clock_ms();
-    let config = raft_config(options, member_id, wall_ms);
-    let mut member =
-        Member::new(&view, Start { config, restored }, member_options(options, member_id, wall_ms))
-            .map_err(|error| StartError::Replica(Box::new(error)))?;
-    member.set_database_size(sizes.total_bytes, sizes.in_use_bytes);
-    log!(Info, "kvstore restored", "current-rev" => member.report().revision);
-    member.campaign();
-
+    let member = restore(options, &view, &backend, member_id, restored, known_before.len())?;
     let inbox = Arc::new(Inbox::default());
     let (published_sender, published) = sync_channel(1);
     let shown = Arc::new(Shown::default());
-    let parts = BackendParts { backend: backend.clone(), disk, snapshot_dir, inbox: Arc::clone(&inbox) };
+    let identity = PeerIdentity { member_id, cluster_id, urls: join::own_urls(&options.member) };
+    let handle = Arc::new(MemberHandle {
+        identity: Identity { cluster_id, member_id, name: options.member.name.clone() },
+        inbox: Arc::clone(&inbox),
+        shown: Arc::clone(&shown),
+        fronts: Mutex::new(Vec::new()),
+        fronts_next: AtomicUsize::new(0),
+        streams_next: AtomicU64::new(1),
+        client: PeerClient::new(&identity, secure.clone()),
+        request_timeout: request_timeout(options),
+    });
+    let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
+    let (transport, peer_service) = HttpTransport::start(PeerStart {
+        identity,
+        snapshot_dir: snapshot_dir.clone(),
+        sink: Arc::new(Sink {
+            inbox: Arc::clone(&inbox),
+            disk: Arc::clone(&disk),
+            member_dir,
+            backend_options: backend_options(),
+        }),
+        questions: Arc::new(Questions { link: upkeep.link() }),
+        secure,
+        metrics: Arc::clone(&metrics),
+        election_timeout: options.member.election_timeout,
+    })?;
+    transport.set_members(&known_before, &BTreeSet::new());
+    let parts = BackendParts {
+        backend: backend.clone(),
+        disk: Arc::clone(&disk),
+        snapshot_dir: snapshot_dir.clone(),
+        inbox: Arc::clone(&inbox),
+    };
     let core = Core {
         member,
         wal,
-        view,
+        member_id,
+        peers: Peers { transport, known_before, received: None, installing: None },
+        disk,
+        snapshot_dir,
+        view: Arc::new(view),
         backend: BackendThread::start(parts)?,
         spares: SpareThread::start(Arc::clone(&inbox))?,
         reader: backend,
-        inbox: Arc::clone(&inbox),
-        shown: Arc::clone(&shown),
+        inbox,
+        shown,
         published: published_sender,
         metrics,
         clock: start_of_time(),
         tick: options.member.heartbeat_interval,
+        hand_over_time_max: options.member.election_timeout,
         stage: Stage::Running,
         fronts: Vec::new(),
         entries: Vec::new(),
         has_appended: false,
         held: VecDeque::new(),
         hashing: Vec::new(),
+        databases: BTreeMap::new(),
+        databases_next: 0,
+        is_removed: false,
     };
-    let handle = Arc::new(MemberHandle {
-        identity: Identity { cluster_id, member_id, name: options.member.name.clone() },
-        inbox,
-        shown,
-        fronts: Mutex::new(Vec::new()),
-        fronts_next: AtomicUsize::new(0),
-        streams_next: AtomicU64::new(1),
-    });
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
-    Ok(RunningMember { handle, thread, published, _lock: lock })
+    Ok(RunningMember { handle, peer_service, thread, published, _upkeep: upkeep, _lock: lock })
+}
+
+/// The member as its log and its backend have it.
+fn restore(
+    options: &Options,
+    view: &<RedbBackend as Backend>::View,
+    backend: &RedbBackend,
+    member_id: u64,
+    restored: Restored,
+    founders: usize,
+) -> Result<Member, StartError> {
+    let sizes = backend.sizes()?;
+    let wall_ms = wall_clock_ms();
+    let start = Start {
+        config: raft_config(options, member_id, wall_ms),
+        restored,
+        force_new_cluster: options.member.force_new_cluster,
+    };
+    let mut member = Member::new(view, start, member_options(options, member_id, wall_ms))
+        .map_err(|error| StartError::Replica(Box::new(error)))?;
+    member.set_database_size(sizes.total_bytes, sizes.in_use_bytes);
+    log!(Info, "kvstore restored", "current-rev" => member.report().revision);
+    let known = member.members().len();
+    if options.member.force_new_cluster || known == 1 || (known == 0 && founders <= 1) {
+        member.campaign();
+    }
+    Ok(member)
+}
+
+fn request_timeout(options: &Options) -> Duration {
+    Duration::from_secs(5) + 2 * options.member.election_timeout
 }
 
 impl RunningMember {
@@ -218,7 +281,7 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
             request_bytes_max: options.limits.max_request_bytes,
             proposals_max: 65_536,
             apply_lag_max: 5_000,
-            request_timeout_ns: 5_000_000_000 + 2 * election_ns,
+            request_timeout_ns: nanos(request_timeout(options)),
             commit_interval_ns: 100_000_000,
             commit_bytes_max: 4 << 20,
             commit_backlog_bytes_max: 64 << 20,
@@ -232,6 +295,9 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
             cluster_version: cluster_version(),
         },
         applier: applier_options(options, member_id, election_ns),
+        strict_reconfig_check: options.member.strict_reconfig_check,
+        tick_ns: nanos(options.member.heartbeat_interval),
+        election_ns,
     }
 }
 

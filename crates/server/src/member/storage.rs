@@ -5,6 +5,8 @@
 //!   wal/                      the log (or --wal-dir)
 //!   snap/db                   the backend (redb)
 //!   snap/<term>-<index>.snap  log snapshots: where a restart begins to read the log
+//!   snap/<index>.snap.db      a database that another member sends
+//!   incoming-<0|1>/db-<index> the backend made of it, until it takes the place of snap/db
 //! ```
 //!
 //! Nothing is changed before everything that could refuse the start has been looked at.
@@ -23,21 +25,25 @@ use etched_wal::{DirectoryUse, SnapshotRecord, Wal, WalError, WalOptions};
 use prost::Message;
 
 use crate::log;
-use crate::member::convert;
+use crate::member::{convert, incoming};
+use crate::peer::PeerInfo;
 
 /// Where the data is, and who the member is if it has none yet.
 pub(crate) struct StorageOptions {
     pub(crate) data_dir: PathBuf,
     pub(crate) wal_dir: Option<PathBuf>,
-    pub(crate) backend_cache_bytes: usize,
+    pub(crate) backend: RedbOptions,
     pub(crate) bootstrap: Bootstrap,
 }
 
-/// The first entries of a new cluster.
+/// Who the member is at its first start.
 pub(crate) struct Bootstrap {
     pub(crate) member_id: u64,
     pub(crate) cluster_id: u64,
+    /// The first entries of a new cluster; none if the member joins a running one, which sends it its log.
     pub(crate) changes: Vec<BootstrapChange>,
+    /// All members as known beforehand, to be spoken with until the log says who they are.
+    pub(crate) peers: Vec<PeerInfo>,
 }
 
 /// An open data directory.
@@ -46,6 +52,7 @@ pub(crate) struct Storage {
     pub(crate) cluster_id: u64,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) wal: Wal,
+    pub(crate) member_dir: PathBuf,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) backend: RedbBackend,
     pub(crate) restored: Restored,
@@ -133,11 +140,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
     } else {
         recover_log(&disk, &paths, has_backend, &options.bootstrap)?
     };
-    let settings = RedbOptions { cache_bytes: options.backend_cache_bytes, ..RedbOptions::default() };
+    incoming::adopt(&*disk, &paths.member, &paths.db, log.restored.snapshot.index)?;
     let backend = if has_backend {
-        RedbBackend::open(&*disk, &paths.db, settings)?
+        RedbBackend::open(&*disk, &paths.db, options.backend)?
     } else {
-        RedbBackend::create(&*disk, &paths.db, settings)?
+        RedbBackend::create(&*disk, &paths.db, options.backend)?
     };
     log!(Info, "opened backend db", "path" => paths.db.display().to_string());
     Ok(Storage {
@@ -145,6 +152,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
         cluster_id: log.cluster_id,
         disk,
         wal: log.wal,
+        member_dir: paths.member,
         snapshot_dir: paths.snap,
         backend,
         restored: log.restored,
@@ -184,6 +192,9 @@ fn write_bootstrap(log: &mut Log, bootstrap: &Bootstrap) -> Result<(), StorageEr
         })
         .collect();
     let hard_state = HardState { term: 1, vote: 0, commit: entries.len() as u64 };
+    if entries.is_empty() {
+        return Ok(());
+    }
     let records: Vec<etched_wal::Entry> = entries.iter().map(convert::entry_to_log).collect();
     log.wal.append(&records, Some(&convert::hard_state_to_log(&hard_state)));
     log.wal.sync()?;
@@ -206,13 +217,11 @@ fn recover_log(
     has_backend: bool,
     bootstrap: &Bootstrap,
 ) -> Result<Log, StorageError> {
-    let snapshot = newest_snapshot(&**disk, paths)?;
-    let index = snapshot.as_ref().map_or(0, |file| file.index);
+    let from = newest_snapshot(&**disk, paths)?;
+    let index = from.index;
     if index > 0 && !has_backend {
         return Err(StorageError::BackendMissing { index, path: paths.db.clone() });
     }
-    let from =
-        SnapshotRecord { index, term: snapshot.as_ref().map_or(0, |file| file.term), conf_state: None };
     let (wal, recovered) = Wal::open(Arc::clone(disk), &paths.wal, &from, WalOptions::default())?;
     for name in &recovered.foreign {
         log!(Warn, "found a file that does not belong to the log", "name" => name.clone());
@@ -226,20 +235,17 @@ fn recover_log(
         let index = entry.index;
         entries.push(convert::entry_from_log(entry).ok_or(StorageError::UnknownEntry(index))?);
     }
-    let conf_state = snapshot.as_ref().and_then(|file| convert::conf_state(&file.conf_state));
+    let conf_state = from.conf_state.as_ref().and_then(convert::conf_state);
     let hard_state = convert::hard_state_from_log(recovered.hard_state);
-    let snapshot = SnapshotMeta {
-        index,
-        term: snapshot.as_ref().map_or(0, |file| file.term),
-        conf_state: conf_state.unwrap_or_default(),
-    };
+    let snapshot = SnapshotMeta { index, term: from.term, conf_state: conf_state.unwrap_or_default() };
     let mut log = Log {
         member_id: metadata.node_id,
         cluster_id: metadata.cluster_id,
         wal,
         restored: Restored { hard_state, snapshot, entries },
     };
-    if index == 0 && log.restored.entries.is_empty() && hard_state == HardState::default() {
+    let is_founder = (log.member_id, log.cluster_id) == (bootstrap.member_id, bootstrap.cluster_id);
+    if is_founder && index == 0 && log.restored.entries.is_empty() && hard_state == HardState::default() {
         // The process ended between the creation of the log and its first entries.
         write_bootstrap(&mut log, bootstrap)?;
     }
@@ -247,10 +253,18 @@ fn recover_log(
     Ok(log)
 }
 
-/// The newest snapshot file for which the log has a record.
-fn newest_snapshot(disk: &dyn Disk, paths: &Paths) -> Result<Option<SnapshotFile>, StorageError> {
+/// Where a restart begins to read the log: at the newest snapshot that the log has a record of.
+/// The record itself says who the members were; only one of an older program needs its snapshot file for that.
+fn newest_snapshot(disk: &dyn Disk, paths: &Paths) -> Result<SnapshotRecord, StorageError> {
     let records = Wal::snapshots(disk, &paths.wal)?;
-    Ok(snapshot_file::newest_valid(disk, &paths.snap, &records)?)
+    let recorded = records.iter().rev().find(|record| record.conf_state.is_some()).cloned();
+    let file = snapshot_file::newest_valid(disk, &paths.snap, &records)?;
+    let of_file = file.map(|SnapshotFile { index, term, conf_state, .. }| SnapshotRecord {
+        index,
+        term,
+        conf_state: Some(conf_state),
+    });
+    Ok(recorded.into_iter().chain(of_file).max_by_key(|record| record.index).unwrap_or_default())
 }
 
 /// The directory that holds the members' directories of this data directory.

@@ -54,7 +54,7 @@ impl Started {
     fn new(dir: &Path) -> Self {
         let arguments = [format!("--data-dir={}", dir.display())];
         let options = flags::load("etched", &arguments, &[]).expect("the flags are fine").options;
-        let member = start(&options, Arc::new(Metrics::new(false))).unwrap();
+        let member = start(&options, Arc::new(Metrics::new(false)), None).unwrap();
         assert!(member.wait_until_ready());
         let front = Arc::new(Kept::default());
         let id = member.handle.register(Arc::<Kept>::clone(&front));

@@ -1,0 +1,144 @@
+//! Between the transport and the core thread: what other members send and ask.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use etched_backend::RedbOptions;
+use etched_disk::Disk;
+use etched_replica::raft::{Message, SnapshotDelivery};
+
+use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
+use crate::flags::SERVER_VERSION;
+use crate::front::Link;
+use crate::log;
+use crate::member::incoming;
+use crate::member::inbox::{Inbox, PeerEvent};
+use crate::peer::{Asked, PeerHash, PeerQuestions, PeerSink, PeerVersions};
+
+/// Puts what the transport receives into the core thread's inbox.
+pub(crate) struct Sink {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) member_dir: PathBuf,
+    pub(crate) backend_options: RedbOptions,
+}
+
+impl PeerSink for Sink {
+    fn on_messages(&self, messages: Vec<Message>) {
+        self.inbox.push_messages(messages);
+    }
+
+    /// The backend is made on a thread of its own, and only then does consensus hear of the snapshot.
+    fn on_snapshot(&self, message: Message, database: PathBuf) {
+        let (inbox, disk) = (Arc::clone(&self.inbox), Arc::clone(&self.disk));
+        let (member_dir, options) = (self.member_dir.clone(), self.backend_options);
+        let work = move || {
+            let index = message.snapshot().map_or(0, |meta| meta.index);
+            log!(Info, "reading in a received snapshot", "snapshot-index" => index);
+            match incoming::build(&*disk, &member_dir, &database, index, options) {
+                Ok(incoming) => inbox.push_peer(PeerEvent::Snapshot { message, incoming }),
+                Err(error) => {
+                    log!(Error, "a received snapshot cannot be used", "snapshot-index" => index, "error" => error.to_string());
+                    // The leader finds out by the next append, and sends another.
+                    let _ = disk.remove(&database);
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("snapshot-in".into()).spawn(work) {
+            log!(Error, "a received snapshot cannot be read in", "error" => error.to_string());
+        }
+    }
+
+    fn on_unreachable(&self, member: u64) {
+        self.inbox.push_peer(PeerEvent::Unreachable(member));
+    }
+
+    fn on_snapshot_sent(&self, member: u64, delivery: SnapshotDelivery) {
+        self.inbox.push_peer(PeerEvent::SnapshotSent(member, delivery));
+    }
+
+    fn on_active(&self, member: u64, active: bool) {
+        self.inbox.push_peer(PeerEvent::Active(member, active));
+    }
+
+    fn on_removed(&self) {
+        self.inbox.push_peer(PeerEvent::Removed);
+    }
+}
+
+/// Answers what other members ask, like any other front.
+pub(crate) struct Questions {
+    pub(crate) link: Arc<Link>,
+}
+
+impl Questions {
+    fn ask<T: Send + 'static>(
+        &self,
+        request: Request,
+        read: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Asked<Result<T, ApiError>> {
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            let answered = link.ask(request).await?;
+            read(answered.answer).ok_or_else(other_answer)
+        })
+    }
+}
+
+fn other_answer() -> ApiError {
+    ApiError::Storage("the answer is to another question".into())
+}
+
+impl PeerQuestions for Questions {
+    fn lease_renew(&self, id: i64) -> Asked<Result<i64, ApiError>> {
+        self.ask(Request::LeaseRenew { id }, |answer| {
+            if let Answer::LeaseRenewed { ttl } = answer { Some(ttl) } else { None }
+        })
+    }
+
+    fn lease_time_to_live(&self, id: i64, keys: bool) -> Asked<Result<Option<LeaseTimeToLive>, ApiError>> {
+        self.ask(Request::LeaseTimeToLive { id, keys }, |answer| {
+            if let Answer::LeaseTimeToLive(lease) = answer { Some(lease) } else { None }
+        })
+    }
+
+    fn members(&self) -> Asked<Result<Vec<MemberEntry>, ApiError>> {
+        self.ask(Request::Members { linearizable: false }, |answer| {
+            if let Answer::Members(members) = answer { Some(members) } else { None }
+        })
+    }
+
+    fn promote(&self, id: u64, _token: Option<String>) -> Asked<Result<Vec<MemberEntry>, ApiError>> {
+        self.ask(Request::MemberPromote { id }, |answer| {
+            if let Answer::MemberChanged { members, .. } = answer { Some(members) } else { None }
+        })
+    }
+
+    fn versions(&self) -> PeerVersions {
+        let report = self.link.api().report();
+        PeerVersions {
+            server: SERVER_VERSION.to_owned(),
+            cluster: report.cluster_version.clone(),
+            storage: report.storage_version.clone(),
+        }
+    }
+
+    fn downgrade_enabled(&self) -> Asked<Result<bool, ApiError>> {
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            link.ask(Request::Barrier).await?;
+            let answered = link.ask(Request::Status).await?;
+            let Answer::Status(report) = answered.answer else { return Err(other_answer()) };
+            Ok(report.downgrade_target.is_some())
+        })
+    }
+
+    fn hash_kv(&self, revision: i64) -> Asked<Result<PeerHash, ApiError>> {
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            let answered = link.ask(Request::HashKv { revision }).await?;
+            let Answer::HashKv(hash) = answered.answer else { return Err(other_answer()) };
+            Ok(PeerHash { hash, revision: answered.revision, raft_term: answered.raft_term })
+        })
+    }
+}
