@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use etched_backend::{BackendError, Batch, ReadView};
 use etched_lease::{ClockOptions, LeaseClock};
 use etched_mvcc::Change;
-use etched_raft_core::{ConfChange, ConfChangeError, ConfState, Entry};
+use etched_raft_core::{ConfChange, ConfState, Entry};
 use etched_state_machine::{
     AlarmRequest, Applied, ApplyError, Command, Effects, Options, Outcome, ReadError, Refusal, RestoreError,
     StateMachine, Txn,
@@ -26,9 +26,11 @@ use etched_watch::{Delivery, Hub, HubOptions};
 pub use auto_compaction::AutoCompaction;
 
 use crate::convert;
+use crate::options::StartError;
 use crate::output::Notice;
 use crate::request::{Answer, ApiError, Caller, MemberEntry};
 use crate::status::StatusReport;
+use crate::versions::VersionTooLow;
 
 /// Settings of the applying half.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub(crate) enum ApplierOutput {
     Deliver(Delivery),
     /// Propose a command of the member's own.
     Propose(Command),
+    /// Propose what only a leader may decide.
+    ProposeAsLeader(Command),
     /// Tell operators.
     Notice(Notice),
 }
@@ -81,6 +85,10 @@ pub(crate) struct Applier {
     counts: Counts,
     lease_extension_ns: u64,
     is_leader: bool,
+    /// Whether no lease runs out for now, since it is not sure that this member still leads.
+    are_leases_held: bool,
+    members_changed: bool,
+    options: Options,
     outputs: VecDeque<ApplierOutput>,
     failure: Option<Failure>,
 }
@@ -94,9 +102,9 @@ pub enum Failure {
     /// The store cannot be read.
     #[error("the store cannot be read")]
     Store(#[from] BackendError),
-    /// A committed change of membership cannot be taken over.
-    #[error("a change of membership cannot be taken over")]
-    Membership(#[from] ConfChangeError),
+    /// The cluster went on to a version that this member does not speak.
+    #[error(transparent)]
+    Version(#[from] VersionTooLow),
 }
 
 /// The command that raises the NOSPACE alarm for a member.
@@ -122,7 +130,7 @@ struct Counts {
 
 impl Applier {
     pub(crate) fn restore(view: &dyn ReadView, options: ApplierOptions) -> Result<Self, RestoreError> {
-        let machine = StateMachine::restore(view, options.machine)?;
+        let machine = StateMachine::restore(view, options.machine.clone())?;
         let revision = machine.revision();
         let mut hub = Hub::new(options.hub, revision);
         hub.on_compacted(machine.store().compact_revision());
@@ -139,10 +147,40 @@ impl Applier {
             counts: Counts::default(),
             lease_extension_ns: options.lease_extension_ns,
             is_leader: false,
+            are_leases_held: false,
+            members_changed: false,
+            options: options.machine,
             outputs: VecDeque::new(),
             failure: None,
             machine,
         })
+    }
+
+    /// Takes up another state in the place of the own: the leader's snapshot, which reaches at least to `index`.
+    ///
+    /// Watchers stay: what they have not seen they read from the history of the new state, or are told that it is
+    /// compacted.
+    pub(crate) fn reinstall(&mut self, view: &dyn ReadView, index: u64) -> Result<(), StartError> {
+        let mut machine = StateMachine::restore(view, self.options.clone())?;
+        let applied = machine.applied().0;
+        let revision = machine.revision();
+        if applied < index || revision < self.published {
+            return Err(StartError::SnapshotTooOld { index, applied });
+        }
+        let (total, in_use) = self.machine.database_size();
+        machine.set_database_size(total, in_use);
+        self.machine = machine;
+        self.unpublished.clear();
+        self.published = revision;
+        self.revision_taken = revision;
+        self.hub.on_restored(revision);
+        let compacted = self.machine.store().compact_revision();
+        self.hub.on_compacted(compacted);
+        self.drop_ranges_below(compacted);
+        self.end_upkeep();
+        self.demote();
+        self.members_changed = true;
+        Ok(())
     }
 
     /// Whether a leader's term is established here: what is proposed before would only wait.
@@ -200,6 +238,14 @@ impl Applier {
         if effects.compaction_scheduled.is_some() {
             self.hub.on_compacted(self.machine.store().compact_revision());
         }
+        self.members_changed |= effects.members_changed;
+        if let Some(id) = effects.member_removed {
+            self.outputs.push_back(ApplierOutput::Notice(Notice::MemberRemoved { id }));
+        }
+        if effects.downgrade_changed {
+            let target = self.machine.downgrade().map(|downgrade| downgrade.target.to_string());
+            self.outputs.push_back(ApplierOutput::Notice(Notice::DowngradeSet(target)));
+        }
         if let Some(version) = effects.cluster_version {
             self.outputs.push_back(ApplierOutput::Notice(Notice::ClusterVersionSet(version.to_string())));
         }
@@ -235,6 +281,31 @@ impl Applier {
             self.outputs.push_back(ApplierOutput::Notice(notice));
         }
         self.on_applied(applied, now_ns);
+    }
+
+    /// Applies an entry that would change the membership in a way that consensus cannot follow: nothing changes.
+    pub(crate) fn refuse_conf_change(&mut self, entry: &Entry, request_id: u64, now_ns: u64) {
+        if entry.index <= self.machine.applied().0 || self.failure.is_some() {
+            return;
+        }
+        let applied =
+            self.machine.refuse_conf_change(entry.index, entry.term, request_id, Refusal::NotEnoughStarted);
+        self.on_applied(applied, now_ns);
+    }
+
+    /// Whether the members changed since the last call.
+    pub(crate) fn take_members_changed(&mut self) -> bool {
+        std::mem::take(&mut self.members_changed)
+    }
+
+    /// A log snapshot is made: no older entries are left that a lower version could not read.
+    pub(crate) fn lower_storage_version(&mut self) {
+        self.machine.lower_storage_version();
+    }
+
+    /// While held, no lease runs out.
+    pub(crate) fn hold_leases(&mut self, held: bool) {
+        self.are_leases_held = held;
     }
 
     /// Becomes the member whose clock decides over leases.
@@ -349,6 +420,7 @@ impl Applier {
             storage_version: machine.storage_version().map(|version| version.to_string()).unwrap_or_default(),
             is_learner: machine.members().get(machine.member_id()).is_some_and(|member| member.is_learner),
             quota_bytes: machine.quota_bytes(),
+            downgrade_target: machine.downgrade().map(|downgrade| downgrade.target.to_string()),
             ..StatusReport::default()
         };
         let counters = &mut report.counters;

@@ -3,13 +3,18 @@
 //! It knows Raft and nothing of keys: commands go in encoded, committed entries come out.
 //! All of one turn's proposals travel in one message, and all reads of one turn share one barrier.
 
-use std::collections::{BTreeMap, VecDeque};
+mod barriers;
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use etched_raft_core::{
-    ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message, RaftCore,
-    ReadTicket, Restored, Role, SnapshotDelivery, Status, StepError,
+    ConfChange, ConfChangeError, ConfState, Config, ConfigError, Effect, Entry, HardState, Message,
+    ProposeError, RaftCore, Restored, Role, SnapshotDelivery, SnapshotEffect, SnapshotMeta, Status,
+    StepError,
 };
+
+pub(crate) use barriers::Barrier;
 
 /// What the shell must do for consensus, in this order.
 #[derive(Debug)]
@@ -27,11 +32,24 @@ pub(crate) enum ConsensusOutput {
     },
     /// Send to peers.
     Send(Vec<Message>),
+    /// A follower needs a snapshot: one is to be supplied.
+    SnapshotWanted,
+    /// The message that announces a snapshot; it goes out with the state of its moment.
+    SendSnapshot(Message),
+    /// A leader's snapshot takes the place of log and state.
+    Install {
+        /// The ticket of the write that follows.
+        ticket: u64,
+        /// Where it stands.
+        meta: SnapshotMeta,
+        /// What the leader put beside it.
+        data: Bytes,
+    },
     /// Apply: committed, and on the own disk.
     Apply(Vec<Entry>),
     /// A barrier is confirmed: its reads are served once `index` is applied.
     BarrierReached(Barrier, u64),
-    /// A barrier cannot be confirmed any more.
+    /// The leader changed before a barrier was confirmed.
     BarrierLost(Barrier),
     /// The role, the term or the known leader changed.
     Role {
@@ -42,35 +60,24 @@ pub(crate) enum ConsensusOutput {
     },
 }
 
-/// Names a read barrier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Barrier(pub(crate) u64);
-
 /// Consensus of one member, without I/O.
 ///
 /// Order of calls: any of `tick`, `propose`, `barrier`, `on_persisted`, `on_applied`, `step`, then `poll` until `None`.
 pub(crate) struct Consensus {
     raft: RaftCore,
     outputs: VecDeque<ConsensusOutput>,
-    barriers: BTreeMap<ReadTicket, Barrier>,
-    barrier_wanted: Option<Barrier>,
-    barrier_next: u64,
+    barriers: barriers::Barriers,
     leader_changes: u64,
     leader: u64,
 }
 
-/// Why Raft does not take proposals at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dropped;
-
 impl Consensus {
-    pub(crate) fn new(config: Config, restored: Restored) -> Result<Self, ConfigError> {
+    /// `retry_ticks` is the time after which a barrier that has no answer is asked for again.
+    pub(crate) fn new(config: Config, restored: Restored, retry_ticks: u64) -> Result<Self, ConfigError> {
         Ok(Self {
             raft: RaftCore::new(config, restored)?,
             outputs: VecDeque::new(),
-            barriers: BTreeMap::new(),
-            barrier_wanted: None,
-            barrier_next: 0,
+            barriers: barriers::Barriers::new(retry_ticks),
             leader_changes: 0,
             leader: 0,
         })
@@ -78,38 +85,40 @@ impl Consensus {
 
     pub(crate) fn tick(&mut self) {
         self.raft.tick();
-        self.request_barrier();
+        self.barriers.tick(&mut self.raft);
     }
 
-    /// Stands for election without waiting for the timeout.
-    pub(crate) fn campaign(&mut self) {
-        self.raft.campaign();
+    /// Stands for election without waiting for the timeout, if no other member votes.
+    pub(crate) fn campaign_alone(&mut self) {
+        let status = self.raft.status();
+        if status.voters.iter().all(|id| *id == status.id) {
+            self.raft.campaign();
+        }
     }
 
-    /// Proposes all entries in one message.
-    pub(crate) fn propose(&mut self, entries: Vec<Bytes>) -> Result<(), Dropped> {
-        self.raft.propose(entries).map_err(|_| Dropped)
+    /// Proposes all entries in one message. Only while a leader is known; nothing else keeps them.
+    pub(crate) fn propose(&mut self, entries: Vec<Bytes>) -> Result<(), ProposeError> {
+        self.raft.propose(entries)
+    }
+
+    pub(crate) fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), ProposeError> {
+        self.raft.propose_conf_change(change)
     }
 
     /// A barrier for every read that waits now.
     /// Without a leader it is requested as soon as one is known.
     pub(crate) fn barrier(&mut self) -> Barrier {
-        if let Some(wanted) = self.barrier_wanted {
-            return wanted;
-        }
-        let barrier = Barrier(self.barrier_next);
-        self.barrier_next += 1;
-        self.barrier_wanted = Some(barrier);
-        self.request_barrier();
-        barrier
+        self.barriers.start(&mut self.raft)
     }
 
-    fn request_barrier(&mut self) {
-        let Some(barrier) = self.barrier_wanted else { return };
-        if let Ok(ticket) = self.raft.read_index() {
-            self.barriers.insert(ticket, barrier);
-            self.barrier_wanted = None;
-        }
+    /// Barriers that are neither reached nor lost.
+    pub(crate) fn barriers_under_way(&self) -> usize {
+        self.barriers.len()
+    }
+
+    /// Nobody waits for the barrier any more.
+    pub(crate) fn forget_barrier(&mut self, barrier: Barrier) {
+        self.barriers.forget(barrier);
     }
 
     /// Takes a message of another member.
@@ -123,6 +132,19 @@ impl Consensus {
 
     pub(crate) fn on_snapshot_sent(&mut self, member: u64, delivery: SnapshotDelivery) {
         self.raft.on_snapshot_sent(member, delivery);
+    }
+
+    pub(crate) fn supply_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) {
+        self.raft.supply_snapshot(meta, data);
+    }
+
+    pub(crate) fn transfer_leader(&mut self, to: u64) {
+        self.raft.transfer_leader(to);
+    }
+
+    /// The voter to which leadership is best handed over, if this member leads.
+    pub(crate) fn successor(&self) -> Option<u64> {
+        self.raft.successor()
     }
 
     /// The write named by `ticket` is on disk.
@@ -143,13 +165,36 @@ impl Consensus {
         self.raft.apply_conf_change(change)
     }
 
+    /// Takes over the wish to leave a joint configuration.
+    pub(crate) fn leave_joint(&mut self, data: &Bytes) -> Result<ConfState, ConfChangeError> {
+        self.raft.apply_conf_change_v2(data)
+    }
+
+    pub(crate) fn conf_state(&self) -> &ConfState {
+        self.raft.conf_state()
+    }
+
     /// Entries up to `index` need not be kept in memory.
     pub(crate) fn compact(&mut self, index: u64) {
         self.raft.compact(index);
     }
 
+    /// All that consensus knows; costly, so not for every turn.
     pub(crate) fn status(&self) -> Status {
         self.raft.status()
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.raft.term()
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.raft.committed()
+    }
+
+    /// The leader of the term, zero if none is known.
+    pub(crate) fn leader(&self) -> u64 {
+        self.raft.leader()
     }
 
     pub(crate) fn leader_changes(&self) -> u64 {
@@ -174,17 +219,21 @@ impl Consensus {
             Effect::Send(messages) => self.outputs.push_back(ConsensusOutput::Send(messages)),
             Effect::Apply(entries) => self.outputs.push_back(ConsensusOutput::Apply(entries)),
             Effect::ReadReady { ticket, index } => {
-                if let Some(barrier) = self.barriers.remove(&ticket) {
+                if let Some(barrier) = self.barriers.on_ready(ticket) {
                     self.outputs.push_back(ConsensusOutput::BarrierReached(barrier, index));
                 }
             }
-            Effect::ReadLost(ticket) => {
-                if let Some(barrier) = self.barriers.remove(&ticket) {
-                    self.outputs.push_back(ConsensusOutput::BarrierLost(barrier));
-                }
-            }
+            Effect::ReadLost(ticket) => self.barriers.on_lost(ticket),
             Effect::Role { role, leader, .. } => self.on_role(role, leader.unwrap_or(0)),
-            Effect::Snapshot(_) => {}
+            Effect::Snapshot(SnapshotEffect::Wanted { .. }) => {
+                self.outputs.push_back(ConsensusOutput::SnapshotWanted);
+            }
+            Effect::Snapshot(SnapshotEffect::Send(message)) => {
+                self.outputs.push_back(ConsensusOutput::SendSnapshot(message));
+            }
+            Effect::Snapshot(SnapshotEffect::Install { ticket, meta, data }) => {
+                self.outputs.push_back(ConsensusOutput::Install { ticket, meta, data });
+            }
         }
     }
 
@@ -194,6 +243,7 @@ impl Consensus {
         }
         self.leader = leader;
         self.outputs.push_back(ConsensusOutput::Role { leads: role == Role::Leader, leader });
-        self.request_barrier();
+        let lost = self.barriers.on_leader(&mut self.raft, leader);
+        self.outputs.extend(lost.into_iter().map(ConsensusOutput::BarrierLost));
     }
 }

@@ -19,6 +19,20 @@ pub(crate) fn conf_change(change: &raft::ConfChange) -> machine::ConfChangeRecor
     }
 }
 
+pub(crate) fn conf_change_raft(record: &machine::ConfChangeRecord) -> raft::ConfChange {
+    raft::ConfChange {
+        id: record.id,
+        kind: match record.kind {
+            machine::ConfChangeKind::AddNode => raft::ConfChangeKind::AddNode,
+            machine::ConfChangeKind::RemoveNode => raft::ConfChangeKind::RemoveNode,
+            machine::ConfChangeKind::UpdateNode => raft::ConfChangeKind::UpdateNode,
+            machine::ConfChangeKind::AddLearnerNode => raft::ConfChangeKind::AddLearnerNode,
+        },
+        node_id: record.node_id,
+        context: record.context.clone(),
+    }
+}
+
 pub(crate) fn conf_state_stored(state: &raft::ConfState) -> machine::ConfState {
     machine::ConfState {
         voters: state.voters.clone(),

@@ -33,6 +33,7 @@ mod output;
 mod presence;
 mod reads;
 mod request;
+mod start;
 mod status;
 mod versions;
 mod waiters;
@@ -51,6 +52,6 @@ pub use output::{
 };
 pub use presence::Presence;
 pub use request::{Answer, ApiError, Caller, DowngradeAction, LeaseTimeToLive, MemberEntry, Request};
-pub use versions::PeerVersion;
 pub use status::{Counters, StatusReport};
+pub use versions::{PeerVersion, VersionTooLow};
 pub use watch_call::WatchCall;

@@ -1,10 +1,11 @@
 //! What a member is given at its start, and the checks that its log and its backend fit together.
 
-use etched_raft_core::{ConfState, Config, ConfigError, Restored};
+use etched_raft_core::{Config, ConfigError, Restored};
 use etched_state_machine::RestoreError;
 
 use crate::applier::ApplierOptions;
 use crate::presence::Presence;
+use crate::versions::VersionTooLow;
 
 /// Settings of a member.
 #[derive(Clone, Debug)]
@@ -85,32 +86,21 @@ pub enum StartError {
         /// The last index applied.
         applied: u64,
     },
+    /// The leader's snapshot holds less than it says, or than this member had.
+    #[error("the snapshot is of index {index}, but its state has applied only up to index {applied}")]
+    SnapshotTooOld {
+        /// The index of the snapshot.
+        index: u64,
+        /// The last index applied in it.
+        applied: u64,
+    },
+    /// The cluster is at a version that this member does not speak.
+    #[error(transparent)]
+    Version(#[from] VersionTooLow),
     /// Raft does not accept the settings.
     #[error("raft settings")]
     Config(#[from] ConfigError),
     /// Stored state cannot be read.
     #[error("stored state")]
     Restore(#[from] RestoreError),
-}
-
-impl Start {
-    /// Joins the log with what the backend has applied.
-    pub(crate) fn check(self, applied: u64, conf_state: ConfState) -> Result<(Config, Restored), StartError> {
-        let Self { mut config, mut restored, force_new_cluster: _ } = self;
-        let log_start = restored.snapshot.index;
-        let log_end = restored.entries.last().map_or(log_start, |entry| entry.index);
-        if log_end < applied {
-            return Err(StartError::LogTooShort { log_end, applied });
-        }
-        if applied < log_start {
-            return Err(StartError::LogGap { log_start, applied });
-        }
-        // The commit index is written lazily; what was applied was committed.
-        restored.hard_state.commit = restored.hard_state.commit.max(applied);
-        if applied > 0 {
-            restored.snapshot.conf_state = conf_state;
-        }
-        config.applied = applied;
-        Ok((config, restored))
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use etched_backend::Batch;
 use bytes::Bytes;
+use etched_backend::Batch;
 use etched_raft_core::{ConfState, Entry, HardState, Message, SnapshotMeta};
 use etched_state_machine::HashPlan;
 use etched_watch::{Response, StreamId};
@@ -127,6 +127,8 @@ pub struct LogSnapshot {
     pub term: u64,
     /// The membership at it.
     pub conf_state: ConfState,
+    /// What etcd puts into a snapshot's file: the members as its v2 store keeps them.
+    pub data: Bytes,
 }
 
 /// A hash that is computed away from the member.

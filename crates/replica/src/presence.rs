@@ -1,4 +1,4 @@
-//! What a member makes known to the cluster at its start: its name and client URLs, and the cluster's version.
+//! What a member makes known to the cluster at its start: its name and client URLs.
 
 use etched_state_machine::{Command, StateMachine};
 
@@ -14,7 +14,7 @@ pub struct Presence {
     pub name: String,
     /// `--advertise-client-urls`.
     pub client_urls: Vec<String>,
-    /// The version to which a cluster without one is set, `major.minor.0`.
+    /// The version of this server without its patch number, `major.minor.0`: the highest that the cluster can have.
     pub cluster_version: String,
 }
 
@@ -24,31 +24,26 @@ pub(crate) struct Announcer {
     presence: Presence,
     member_id: u64,
     is_published: bool,
-    attributes_due_ns: u64,
-    version_due_ns: u64,
+    due_ns: u64,
 }
 
 impl Announcer {
     pub(crate) fn new(presence: Presence, member_id: u64) -> Self {
-        Self { presence, member_id, is_published: false, attributes_due_ns: 0, version_due_ns: 0 }
+        Self { presence, member_id, is_published: false, due_ns: 0 }
     }
 
-    /// The commands to propose now.
-    pub(crate) fn poll(&mut self, machine: &StateMachine, leads: bool, now_ns: u64) -> Vec<Command> {
-        let mut commands = Vec::new();
-        if !self.is_known(machine) && now_ns >= self.attributes_due_ns {
-            self.attributes_due_ns = now_ns + RETRY_NS;
-            commands.push(Command::MemberAttributes {
-                member_id: self.member_id,
-                name: self.presence.name.clone(),
-                client_urls: self.presence.client_urls.clone(),
-            });
+    /// The command to propose now, if this member is one of the cluster and not known yet.
+    pub(crate) fn poll(&mut self, machine: &StateMachine, now_ns: u64) -> Option<Command> {
+        let is_member = machine.members().get(self.member_id).is_some();
+        if !is_member || self.is_known(machine) || now_ns < self.due_ns {
+            return None;
         }
-        if leads && machine.cluster_version().is_none() && now_ns >= self.version_due_ns {
-            self.version_due_ns = now_ns + RETRY_NS;
-            commands.push(Command::ClusterVersionSet { version: self.presence.cluster_version.clone() });
-        }
-        commands
+        self.due_ns = now_ns + RETRY_NS;
+        Some(Command::MemberAttributes {
+            member_id: self.member_id,
+            name: self.presence.name.clone(),
+            client_urls: self.presence.client_urls.clone(),
+        })
     }
 
     /// Says once that the member is known to the cluster.

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use etched_state_machine::{Range, Txn};
+use etched_state_machine::{Range, Txn, Version};
 
 use crate::consensus::Barrier;
-use crate::request::Caller;
+use crate::request::{Caller, DowngradeAction};
 
 /// A read that has its caller.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) caller: Caller,
     pub(crate) kind: ReadKind,
+    /// When it is answered with a timeout.
+    pub(crate) deadline_ns: u64,
 }
 
 /// What is read.
@@ -20,7 +22,14 @@ pub(crate) enum ReadKind {
     Range(Range),
     Txn(Txn),
     Members,
+    Downgrade {
+        action: DowngradeAction,
+        /// The version to go down to; the zero version to call a downgrade off.
+        target: Version,
+    },
     Nothing,
+    /// The member's own question whether it leads; it has no caller.
+    Leadership,
 }
 
 /// All linearizable reads on their way.
@@ -29,19 +38,20 @@ pub(crate) enum ReadKind {
 #[derive(Debug, Default)]
 pub(crate) struct ReadQueue {
     collecting: Vec<Read>,
-    confirming: BTreeMap<Barrier, Round>,
+    confirming: BTreeMap<Barrier, Vec<Read>>,
     applying: BTreeMap<u64, Vec<Read>>,
-}
-
-#[derive(Debug)]
-struct Round {
-    deadline_ns: u64,
-    reads: Vec<Read>,
+    waiting: usize,
 }
 
 impl ReadQueue {
     pub(crate) fn push(&mut self, read: Read) {
+        self.waiting += 1;
         self.collecting.push(read);
+    }
+
+    /// How many reads there are.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting
     }
 
     pub(crate) fn is_collecting(&self) -> bool {
@@ -49,54 +59,62 @@ impl ReadQueue {
     }
 
     /// All that was collected now waits for `barrier`.
-    pub(crate) fn start(&mut self, barrier: Barrier, deadline_ns: u64) {
+    pub(crate) fn start(&mut self, barrier: Barrier) {
         let reads = std::mem::take(&mut self.collecting);
-        self.confirming
-            .entry(barrier)
-            .or_insert(Round { deadline_ns, reads: Vec::new() })
-            .reads
-            .extend(reads);
+        self.confirming.entry(barrier).or_default().extend(reads);
     }
 
     /// The barrier's reads may be served once `index` is applied.
     pub(crate) fn on_reached(&mut self, barrier: Barrier, index: u64) {
-        if let Some(round) = self.confirming.remove(&barrier) {
-            self.applying.entry(index).or_default().extend(round.reads);
+        if let Some(reads) = self.confirming.remove(&barrier) {
+            self.applying.entry(index).or_default().extend(reads);
         }
     }
 
     /// The barrier's reads, which will never be confirmed.
     pub(crate) fn on_lost(&mut self, barrier: Barrier) -> Vec<Read> {
-        self.confirming.remove(&barrier).map(|round| round.reads).unwrap_or_default()
+        let reads = self.confirming.remove(&barrier).unwrap_or_default();
+        self.waiting -= reads.len();
+        reads
     }
 
     /// Takes the reads that `applied` makes servable.
     pub(crate) fn take_ready(&mut self, applied: u64) -> Vec<Read> {
         let mut ready = Vec::new();
-        while let Some(entry) = self.applying.first_entry() {
-            if *entry.key() > applied {
-                break;
-            }
+        while let Some(entry) = self.applying.first_entry()
+            && *entry.key() <= applied
+        {
             ready.extend(entry.remove());
         }
+        self.waiting -= ready.len();
         ready
     }
 
-    /// All reads, whatever they wait for.
+    /// Takes all reads, whatever they wait for.
     pub(crate) fn into_reads(self) -> impl Iterator<Item = Read> {
-        let confirming = self.confirming.into_values().flat_map(|round| round.reads);
-        self.collecting.into_iter().chain(confirming).chain(self.applying.into_values().flatten())
+        let Self { collecting, confirming, applying, .. } = self;
+        collecting
+            .into_iter()
+            .chain(confirming.into_values().flatten())
+            .chain(applying.into_values().flatten())
     }
 
-    /// Takes the reads that have waited too long for their barrier.
-    pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Read> {
-        let late: Vec<Barrier> = self
-            .confirming
-            .iter()
-            .filter(|(_, round)| round.deadline_ns <= now_ns)
-            .map(|(b, _)| *b)
-            .collect();
-        late.into_iter().flat_map(|barrier| self.on_lost(barrier)).collect()
+    /// Takes the reads whose deadline has passed, and names the barriers that nobody waits for any more.
+    pub(crate) fn take_late(&mut self, now_ns: u64) -> (Vec<Read>, Vec<Barrier>) {
+        let mut late = Vec::new();
+        let mut take = |reads: &mut Vec<Read>| {
+            if reads.iter().any(|read| read.deadline_ns <= now_ns) {
+                late.extend(reads.extract_if(.., |read| read.deadline_ns <= now_ns));
+            }
+        };
+        take(&mut self.collecting);
+        self.confirming.values_mut().for_each(&mut take);
+        self.applying.values_mut().for_each(&mut take);
+        self.applying.retain(|_, reads| !reads.is_empty());
+        let idle = self.confirming.extract_if(.., |_, reads| reads.is_empty()).map(|(barrier, _)| barrier);
+        let idle = idle.collect();
+        self.waiting -= late.len();
+        (late, idle)
     }
 }
 
@@ -104,8 +122,8 @@ impl ReadQueue {
 mod tests {
     use super::*;
 
-    fn read(token: u64) -> Read {
-        Read { caller: Caller { front: 0, token }, kind: ReadKind::Nothing }
+    fn read(token: u64, deadline_ns: u64) -> Read {
+        Read { caller: Caller { front: 0, token }, kind: ReadKind::Nothing, deadline_ns }
     }
 
     fn tokens(reads: Vec<Read>) -> Vec<u64> {
@@ -115,24 +133,33 @@ mod tests {
     #[test]
     fn a_read_waits_for_its_barrier_and_then_for_its_index() {
         let mut queue = ReadQueue::default();
-        queue.push(read(1));
-        queue.push(read(2));
-        queue.start(Barrier(0), 100);
-        queue.push(read(3));
-        queue.start(Barrier(1), 100);
+        queue.push(read(1, 100));
+        queue.push(read(2, 100));
+        queue.start(Barrier(0));
+        queue.push(read(3, 100));
+        queue.start(Barrier(1));
         queue.on_reached(Barrier(0), 7);
         assert_eq!(tokens(queue.take_ready(6)), [0; 0]);
         assert_eq!(tokens(queue.take_ready(7)), [1, 2]);
         assert_eq!(tokens(queue.on_lost(Barrier(1))), [3]);
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]
-    fn a_round_that_waits_too_long_is_late_as_a_whole() {
+    fn each_read_has_its_own_deadline_wherever_it_waits() {
         let mut queue = ReadQueue::default();
-        queue.push(read(1));
-        queue.start(Barrier(0), 100);
-        assert_eq!(tokens(queue.take_late(99)), [0; 0]);
-        assert_eq!(tokens(queue.take_late(100)), [1]);
-        assert_eq!(tokens(queue.take_late(101)), [0; 0]);
+        queue.push(read(1, 100));
+        queue.push(read(2, 200));
+        queue.start(Barrier(0));
+        queue.push(read(3, 100));
+        queue.start(Barrier(1));
+        queue.push(read(4, 100));
+        queue.on_reached(Barrier(0), 7);
+        let (late, idle) = queue.take_late(99);
+        assert_eq!((tokens(late), idle), (vec![], vec![]));
+        let (late, idle) = queue.take_late(100);
+        assert_eq!((tokens(late), idle), (vec![4, 3, 1], vec![Barrier(1)]));
+        assert_eq!(queue.len(), 1);
+        assert_eq!(tokens(queue.take_ready(7)), [2]);
     }
 }

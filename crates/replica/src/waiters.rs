@@ -57,15 +57,15 @@ impl Waiters {
 
     /// Takes all callers.
     pub(crate) fn take_all(&mut self) -> Vec<Caller> {
-        self.take_late(u64::MAX)
+        self.take_late(u64::MAX).into_iter().map(|(_, waiter)| waiter.caller).collect()
     }
 
-    /// Takes all callers whose deadline has passed.
-    pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<Caller> {
+    /// Takes all waiters whose deadline has passed, with the ids they waited for.
+    pub(crate) fn take_late(&mut self, now_ns: u64) -> Vec<(u64, Waiter)> {
         let mut late = Vec::new();
-        for slot in &mut self.slots {
+        for (id, slot) in (self.first..).zip(&mut self.slots) {
             if slot.is_some_and(|waiter| waiter.deadline_ns <= now_ns) {
-                late.extend(slot.take().map(|waiter| waiter.caller));
+                late.extend(slot.take().map(|waiter| (id, waiter)));
             }
         }
         self.waiting -= late.len();
@@ -127,7 +127,9 @@ mod tests {
         let mut waiters = Waiters::new(1, 1);
         let first = waiters.next_for(caller(1), 10);
         let second = waiters.next_for(caller(2), 20);
-        assert_eq!(waiters.take_late(10), [caller(1)]);
+        let late: Vec<(u64, Caller)> =
+            waiters.take_late(10).into_iter().map(|(id, waiter)| (id, waiter.caller)).collect();
+        assert_eq!(late, [(first, caller(1))]);
         assert_eq!((waiters.is_waiting(first), waiters.is_waiting(second)), (false, true));
         assert_eq!(waiters.take(second), Some(caller(2)));
     }

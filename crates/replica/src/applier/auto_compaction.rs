@@ -107,7 +107,7 @@ impl Applier {
         }
         if let Some(revision) = self.auto_compaction.on_tick(now_ns, self.machine.revision()) {
             let command = Command::Compact(Compact { revision, physical: false });
-            self.outputs.push_back(ApplierOutput::Propose(command));
+            self.outputs.push_back(ApplierOutput::ProposeAsLeader(command));
         }
     }
 }

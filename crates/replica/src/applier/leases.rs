@@ -96,17 +96,17 @@ impl Applier {
     }
 
     pub(super) fn tick_leases(&mut self, now_ns: u64) {
-        if !self.clock.is_primary() {
+        if !self.clock.is_primary() || self.are_leases_held {
             return;
         }
         for id in self.clock.poll_expired(now_ns, EXPIRED_PER_TICK_MAX) {
             self.counts.leases_expired += 1;
             self.outputs.push_back(ApplierOutput::Notice(Notice::LeaseExpired(id)));
-            self.outputs.push_back(ApplierOutput::Propose(Command::LeaseRevoke { id }));
+            self.outputs.push_back(ApplierOutput::ProposeAsLeader(Command::LeaseRevoke { id }));
         }
         let checkpoints = self.clock.poll_checkpoints(now_ns);
         if !checkpoints.is_empty() {
-            self.outputs.push_back(ApplierOutput::Propose(Command::LeaseCheckpoint(checkpoints)));
+            self.outputs.push_back(ApplierOutput::ProposeAsLeader(Command::LeaseCheckpoint(checkpoints)));
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use etched_backend::ReadView;
 use etched_key_range::KeyRange;
 use etched_mvcc::{RangeOutput, SortOrder, SortTarget};
-use etched_state_machine::{Range, ReadError};
+use etched_state_machine::{Range, ReadError, Refusal};
 
 use super::{Applier, ApplierOutput};
 use crate::request::{Answer, ApiError, Caller};
@@ -70,6 +70,18 @@ impl Applier {
             Err(error) => {
                 let result = Err(self.read_error(error));
                 self.outputs.push_back(ApplierOutput::Respond { caller, result });
+            }
+        }
+    }
+
+    /// Gives up the jobs that read what a compaction of another state has dropped.
+    pub(super) fn drop_ranges_below(&mut self, compacted: i64) {
+        for job in std::mem::take(&mut self.range_jobs.jobs) {
+            if job.revision < compacted {
+                let result = Err(Refusal::Compacted.into());
+                self.outputs.push_back(ApplierOutput::Respond { caller: job.caller, result });
+            } else {
+                self.range_jobs.jobs.push_back(job);
             }
         }
     }

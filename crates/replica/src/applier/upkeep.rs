@@ -81,6 +81,14 @@ impl Applier {
         }
     }
 
+    /// Another state takes the place of the own one; what was answered by its entry is answered now.
+    pub(super) fn end_upkeep(&mut self) {
+        self.upkeep.committed_revision = 0;
+        for Held { request_id, result, .. } in std::mem::take(&mut self.upkeep.held) {
+            self.outputs.push_back(ApplierOutput::Outcome { request_id, result });
+        }
+    }
+
     /// Runs one slice of a compaction when it is due; `true` if there is more to do at once.
     /// Large reads under way may be below the compaction's revision: it waits for them.
     pub(super) fn work_compaction(&mut self, view: &dyn ReadView, now_ns: u64) -> bool {

@@ -11,6 +11,9 @@ use crate::watch_call::WatchCall;
 /// History reads in one slice.
 const HISTORY_READS_MAX: usize = 4;
 
+/// Events after which no more history is read in a slice.
+const HISTORY_EVENTS_MAX: usize = 2_000;
+
 /// Revisions in one history read.
 const HISTORY_REVISIONS_MAX: usize = 1_000;
 
@@ -83,17 +86,32 @@ impl Applier {
 
     /// Reads history for watchers that are behind; `true` if more of them wait.
     pub(super) fn work_watches(&mut self, view: &dyn ReadView) -> bool {
+        let mut events = 0;
         for _ in 0..HISTORY_READS_MAX {
             let Some(request) = self.hub.poll_history() else { return false };
-            self.read_history(view, &request);
+            events += self.read_history(view, &request);
+            if events >= HISTORY_EVENTS_MAX {
+                break;
+            }
         }
         true
     }
 
-    fn read_history(&mut self, view: &dyn ReadView, request: &HistoryRequest) {
+    /// Returns how many events were read.
+    fn read_history(&mut self, view: &dyn ReadView, request: &HistoryRequest) -> usize {
         match self.history(view, request) {
-            Ok(history) => self.hub.on_history(request.id, history),
-            Err(error) => self.failure = Some(error.into()),
+            Ok(history) => {
+                let events = match &history {
+                    History::Events { events, .. } => events.len(),
+                    History::Compacted { .. } => 0,
+                };
+                self.hub.on_history(request.id, history);
+                events
+            }
+            Err(error) => {
+                self.failure = Some(error.into());
+                0
+            }
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn snapshot_file(snapshot: &LogSnapshot) -> SnapshotFile {
         index: snapshot.index,
         term: snapshot.term,
         conf_state: snapshot.conf_state.encode(),
-        data: Bytes::new(),
+        data: snapshot.data.clone(),
     }
 }
 

@@ -134,6 +134,7 @@ impl Core {
             index,
             term: install.meta.term,
             conf_state: install.meta.conf_state.clone(),
+            data: install.data.clone(),
         };
         self.peers.installing = Some(Installing { ticket: install.ticket, snapshot, pending: path });
         Ok(())
