@@ -52,9 +52,9 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
     let (time, offset) = text.split_at(at);
     let (sign, offset) = offset.split_at(1);
     let (hours, minutes) = offset.split_once(':')?;
-    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    let seconds = (hours.clamp(-99, 99) * 60 + minutes.clamp(-99, 99)) * 60;
-    Some((time, if sign == "-" { -seconds } else { seconds }))
+    let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let seconds = (i64::from(hours) * 60 + i64::from(minutes)) * 60;
+    (hours < 24 && minutes < 60).then_some((time, if sign == "-" { -seconds } else { seconds }))
 }
 
 fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {

@@ -148,6 +148,12 @@ impl Outbox {
         Take::Taken
     }
 
+    /// Whether a stream takes from the queue.
+    #[cfg(test)]
+    pub(super) fn has_stream(&self) -> bool {
+        self.lock().stream.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

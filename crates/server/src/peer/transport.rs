@@ -49,7 +49,7 @@ pub struct PeerStart {
 ///
 /// [`PeerTransport::set_members`] says with whom to speak; before, nothing is sent, and nobody's stream is opened.
 pub struct HttpTransport {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     thread: Mutex<Option<Running>>,
 }
 

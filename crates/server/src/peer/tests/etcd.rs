@@ -1,0 +1,1 @@
+//! The real etcd as the other member.
