@@ -16,7 +16,7 @@
 //! compaction before was not finished) what was pruned is deleted without it.
 //! Each step takes the rows of what it deletes out of the catalog.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
@@ -74,6 +74,9 @@ pub(crate) struct Compactions {
     jobs: VecDeque<Job>,
     /// By rising revision, at most `HASHES_MAX`.
     hashes: Vec<HashKv>,
+    /// Revisions whose deletion a view may not show yet, and the revision at which it was written; none if no batch
+    /// has been taken since.
+    deleted: BTreeMap<StoredRevision, Option<i64>>,
 }
 
 #[derive(Debug)]
@@ -106,7 +109,7 @@ enum Phase {
 
 impl Compactions {
     pub(crate) const fn new() -> Self {
-        Self { jobs: VecDeque::new(), hashes: Vec::new() }
+        Self { jobs: VecDeque::new(), hashes: Vec::new(), deleted: BTreeMap::new() }
     }
 
     /// Adds a compaction.
@@ -128,6 +131,16 @@ impl Compactions {
     /// What is no longer in the index and may still be stored.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = StoredRevision> {
         self.jobs.iter().flat_map(|job| job.dropped.iter().copied())
+    }
+
+    /// All deletions so far are in a batch that is taken at `revision`.
+    pub(crate) fn on_written(&mut self, revision: i64) {
+        self.deleted.values_mut().filter(|written| written.is_none()).for_each(|it| *it = Some(revision));
+    }
+
+    /// Batches that were taken at or below `revision` are in the views from here on.
+    pub(crate) fn on_committed(&mut self, revision: i64) {
+        self.deleted.retain(|_, written| written.is_none_or(|written| written > revision));
     }
 
     /// The hash of the compaction at exactly that revision, if it is among the newest.
@@ -234,7 +247,7 @@ impl Store {
             }
             Phase::Scan { .. } => {
                 let mut deleted = Vec::new();
-                let hash = scan(job, view, keys_max, &mut deleted)?;
+                let hash = scan(job, view, keys_max, &self.compactions.deleted, &mut deleted)?;
                 self.delete(view, &deleted, batch)?;
                 if let Some(hash) = hash {
                     self.compactions.keep_hash(hash);
@@ -279,6 +292,7 @@ impl Store {
                 batch.delete(Table::Key, revision_key(main, sub).to_vec());
             }
         }
+        self.compactions.deleted.extend(revisions.iter().map(|revision| (*revision, None)));
         self.catalog.remove(view, revisions)
     }
 
@@ -365,6 +379,7 @@ fn scan(
     job: &mut Job,
     view: &dyn ReadView,
     keys_max: usize,
+    deleted_before: &BTreeMap<StoredRevision, Option<i64>>,
     deleted: &mut Vec<StoredRevision>,
 ) -> Result<Option<HashKv>, BackendError> {
     let Job { revision, previous, phase, dropped, .. } = job;
@@ -388,7 +403,10 @@ fn scan(
             }
         };
         let is_dropped = dropped.remove(&current);
-        digest.add(current, !is_dropped, key, value);
+        // A compaction before may have deleted it a moment ago.
+        if !deleted_before.contains_key(&current) {
+            digest.add(current, !is_dropped, key, value);
+        }
         if is_dropped {
             deleted.push(current);
         }

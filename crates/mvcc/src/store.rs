@@ -183,6 +183,7 @@ impl Store {
     pub fn write_catalog(&mut self, batch: &mut Batch) {
         assert!(!self.is_writing, "the last transaction was finished");
         self.catalog.write(self.revision, batch);
+        self.compactions.on_written(self.revision);
     }
 
     /// All records of main revisions up to `revision` are in the backend: they may leave memory.
@@ -190,6 +191,7 @@ impl Store {
     pub fn on_committed(&mut self, revision: i64) {
         self.cache.on_committed(revision.min(self.revision));
         self.catalog.on_committed(revision);
+        self.compactions.on_committed(revision);
         self.count_residents();
     }
 

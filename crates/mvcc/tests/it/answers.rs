@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use etched_backend::Backend;
 use etched_model::kv::{Event, Order, Query, Refused, Target};
-use etched_mvcc::{ChangeKind, RangeError, RangeQuery, SortOrder, SortTarget};
+use etched_mvcc::{ChangeKind, HashPlan, RangeError, RangeQuery, SortOrder, SortTarget};
 
 use crate::world::{World, compare_change, range};
 
@@ -207,5 +207,12 @@ impl<B: Backend> World<B> {
             (Err(ours), Err(expected)) => assert_eq!(refused(&ours), expected),
             (ours, expected) => panic!("{ours:?}, expected {expected:?}"),
         }
+    }
+
+    /// The hash that the compaction at that revision has just made.
+    pub(crate) fn compare_hash_of_compaction(&self, revision: i64) {
+        let plan = self.store.hash_plan(revision).unwrap();
+        let HashPlan::Cached(hash) = plan else { panic!("the compaction made a hash") };
+        assert_eq!(hash.hash, self.model.hash(revision).unwrap().hash);
     }
 }

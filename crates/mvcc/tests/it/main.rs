@@ -6,5 +6,6 @@ mod answers;
 mod damage;
 mod golden;
 mod model;
+mod power_loss;
 mod scenarios;
 mod world;

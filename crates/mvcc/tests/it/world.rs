@@ -28,6 +28,13 @@ impl<V: ReadView> ReadView for WithoutCatalog<V> {
     }
 }
 
+/// All that a store knows, apart from where its index came from and how its catalog is cut into blocks.
+pub(crate) fn portrait(store: &Store) -> String {
+    let plans = (store.compact_revision().max(0)..=store.revision()).map(|at| store.hash_plan(at));
+    format!("{store:?} {:?}", plans.collect::<Vec<_>>())
+        .replace("index_source: Records", "index_source: Catalog")
+}
+
 /// Both of them, and what is on its way to the backend.
 pub(crate) struct World<B> {
     pub(crate) store: Store,
@@ -89,9 +96,14 @@ impl<B: Backend> World<B> {
     /// One step of the first pending compaction; says whether it was the last.
     pub(crate) fn step(&mut self, keys_max: usize) -> bool {
         self.commit();
+        self.step_at(&self.view(), keys_max)
+    }
+
+    /// The same on a view that may be older than the last steps.
+    pub(crate) fn step_at(&mut self, view: &B::View, keys_max: usize) -> bool {
         let Some(pending) = self.store.compaction_pending() else { return true };
         assert_eq!(self.model.compaction_pending(), Some(pending));
-        match self.store.compaction_step(&self.view(), keys_max, &mut self.batch).unwrap() {
+        match self.store.compaction_step(view, keys_max, &mut self.batch).unwrap() {
             CompactionProgress::More => false,
             CompactionProgress::Finished { revision, .. } => {
                 assert_eq!(revision, pending);
@@ -146,10 +158,6 @@ impl<B: Backend> World<B> {
             if is_empty { IndexSource::Catalog } else { IndexSource::Records }
         );
         assert_eq!(leased_too, leased);
-        let portrait = |store: &Store| {
-            let plans = (store.compact_revision().max(0)..=store.revision()).map(|at| store.hash_plan(at));
-            format!("{store:?} {:?}", plans.collect::<Vec<_>>()).replace("Records", "Catalog")
-        };
         assert_eq!(portrait(&scanned), portrait(&self.store));
     }
 
