@@ -17,6 +17,7 @@ use super::cluster::Addresses;
 use super::generate::Generator;
 use super::journal::Journal;
 use super::network::Node;
+use super::plant::Plant;
 use super::wire;
 use crate::random::Random;
 
@@ -26,6 +27,7 @@ pub(super) struct Surroundings {
     pub(super) addresses: Arc<Addresses>,
     pub(super) journal: Arc<Journal>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) plant: Option<Plant>,
 }
 
 impl Surroundings {
@@ -99,7 +101,7 @@ pub(super) async fn ask_with(
 ) -> Call {
     let boot = around.addresses.boot(member);
     let invoked = around.journal.now();
-    let outcome = match tokio::time::timeout(patience, send(channel, &request, value)).await {
+    let outcome = match tokio::time::timeout(patience, send(channel, &request, value, around.plant)).await {
         Ok(Ok(answer)) => Outcome::Answered(answer),
         Ok(Err(status)) => wire::failure(&status),
         Err(_) => Outcome::Unknown,
@@ -110,18 +112,29 @@ pub(super) async fn ask_with(
     Call { client, member, boot, invoked, returned, request, outcome }
 }
 
-async fn send(channel: Channel, request: &Request, value: Option<Bytes>) -> Result<Answer, Status> {
+async fn send(
+    channel: Channel,
+    request: &Request,
+    value: Option<Bytes>,
+    plant: Option<Plant>,
+) -> Result<Answer, Status> {
     let mut kv = KvClient::new(channel.clone()).max_decoding_message_size(1 << 30);
     let mut leases = LeaseClient::new(channel);
     let (header, body) = match request {
         Request::Range(range) => {
-            let answer = kv.range(wire::range(range)).await?.into_inner();
+            let mut request = wire::range(range);
+            request.serializable |= plant == Some(Plant::StaleReads);
+            let answer = kv.range(request).await?.into_inner();
             let body = wire::range_body(&answer);
             (answer.header, body)
         }
         Request::Put(put) => {
             let value = value.unwrap_or_else(|| Bytes::copy_from_slice(put.value.as_bytes()));
-            let answer = kv.put(wire::put(put, value)).await?.into_inner();
+            let request = wire::put(put, value);
+            if plant == Some(Plant::RepeatedWrites) && put.value.ends_with("77") {
+                kv.put(request.clone()).await?;
+            }
+            let answer = kv.put(request).await?.into_inner();
             let body = wire::put_body(&answer);
             (answer.header, body)
         }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// The size of a member's file system. Two segments of etcd's log take 128 MB.
 const MEGABYTES: u64 = 384;
@@ -70,12 +70,20 @@ impl Disk {
 
     /// Copies the data to where it stays when the file system is gone.
     pub(super) fn save(&self, to: &Path) -> Result<()> {
-        if self.is_mounted && self.data().exists() {
-            let status = Command::new("cp").arg("-r").arg(self.data()).arg(to).status()?;
-            anyhow::ensure!(status.success(), "copying data: {status}");
-        }
-        Ok(())
+        if self.data().exists() { copy(&self.data(), to) } else { Ok(()) }
     }
+
+    /// Puts back data that was copied.
+    pub(super) fn restore(&self, from: &Path) -> Result<()> {
+        self.wipe()?;
+        copy(from, &self.data())
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg("-r").arg(from).arg(to).status()?;
+    ensure!(status.success(), "copying data: {status}");
+    Ok(())
 }
 
 impl Drop for Disk {

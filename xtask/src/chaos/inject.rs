@@ -11,6 +11,7 @@ use super::client::{self, Surroundings};
 use super::cluster::{Cluster, channel};
 use super::fault::{Deck, Fault};
 use super::network::{Node, Traffic};
+use super::plant::Plant;
 use super::wire;
 use crate::random::Random;
 
@@ -36,7 +37,10 @@ impl Injector<'_> {
         while Instant::now() < end {
             let calm = self.between(200, 1_800);
             sleep(calm).await;
-            let fault = self.deck.draw(&mut self.random);
+            let fault = match self.around.plant {
+                Some(Plant::LostWrites) => Fault::KillAll,
+                Some(_) | None => self.deck.draw(&mut self.random),
+            };
             let from = self.around.journal.now();
             let noise = self.make_noise(fault);
             let what = self.inject(fault).await.with_context(|| format!("during the fault {fault}"))?;
@@ -94,6 +98,9 @@ impl Injector<'_> {
             }
             Fault::KillStarting => self.kill_starting().await,
             Fault::KillAll => {
+                if self.around.plant == Some(Plant::LostWrites) {
+                    self.lose_writes().await?;
+                }
                 for member in &mut self.cluster.members {
                     member.kill()?;
                 }
@@ -180,6 +187,23 @@ impl Injector<'_> {
         self.name(node)
     }
 
+    /// Takes all members back to where they were some seconds before.
+    async fn lose_writes(&mut self) -> Result<()> {
+        let saved = tempfile::tempdir()?;
+        for member in &mut self.cluster.members {
+            member.kill()?;
+            member.disk.save(&saved.path().join(&member.name))?;
+        }
+        self.cluster.respawn_all()?;
+        self.cluster.wait_until_healthy().await?;
+        sleep(Duration::from_secs(2)).await;
+        for member in &mut self.cluster.members {
+            member.kill()?;
+            member.disk.restore(&saved.path().join(&member.name))?;
+        }
+        Ok(())
+    }
+
     async fn partition(&mut self, fault: Fault) -> Result<Option<String>> {
         let count = self.cluster.members.len();
         let leader = self.cluster.leader().await?;
@@ -260,6 +284,7 @@ impl Injector<'_> {
     async fn fill_disk(&mut self) -> Result<Option<String>> {
         let node = self.any();
         if !self.cluster.members[node].disk.is_small() {
+            println!("chaos: no full disk, because mounting a small file system is not permitted");
             return Ok(None);
         }
         self.cluster.wait_until_healthy().await?;

@@ -18,6 +18,7 @@ mod journal;
 mod member;
 mod network;
 mod owner;
+mod plant;
 mod report;
 mod settle;
 mod watcher;
@@ -25,7 +26,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -38,6 +39,7 @@ use self::cluster::Cluster;
 use self::fault::Deck;
 use self::inject::Injector;
 use self::journal::Journal;
+use self::plant::Plant;
 use crate::process::{Program, shared_memory};
 use crate::random::Random;
 
@@ -45,6 +47,12 @@ use crate::random::Random;
 const SEARCH_BUDGET: usize = 2_000_000;
 /// In a run of so many minutes each kind of fault must happen.
 const MINUTES_FOR_ALL_KINDS: f64 = 3.0;
+
+/// Watches of all kinds at a time.
+const WANDERERS: u32 = 6;
+/// Clients are numbered from 0, scribes and other watches from here.
+const SCRIBE: u32 = 2_000;
+const WANDERER: u32 = 3_000;
 
 /// Which programs the members run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -90,6 +98,9 @@ pub(crate) struct Options {
     /// Writes the history here, even if nothing is wrong.
     #[arg(long)]
     record: Option<PathBuf>,
+    /// Plants a fault of the store; the run fails if it is not found.
+    #[arg(long, value_enum)]
+    plant: Option<Plant>,
     /// Judges a recorded history and does nothing else.
     #[arg(long)]
     history: Option<PathBuf>,
@@ -144,11 +155,11 @@ async fn torture(options: &Options, seed: u64, programs: &[Program], directory: 
     let mut cluster = Cluster::start(programs, directory).await?;
     let journal = Arc::new(Journal::new());
     let addresses = Arc::clone(&cluster.addresses);
-    let around = Surroundings { addresses, journal, stop: Arc::new(AtomicBool::new(false)) };
+    let around = Surroundings { addresses, journal, stop: Arc::default(), plant: options.plant };
     let (until, _) = tokio::sync::watch::channel(None);
     let mut scribes = JoinSet::new();
     for member in 0..programs.len() {
-        let client = 2_000 + u32::try_from(member).expect("few members");
+        let client = SCRIBE + u32::try_from(member).expect("few members");
         scribes.spawn(watcher::scribe(around.clone(), client, member, until.subscribe()));
     }
     let mut users = JoinSet::new();
@@ -156,35 +167,45 @@ async fn torture(options: &Options, seed: u64, programs: &[Program], directory: 
     for client in 0..options.clients {
         users.spawn(client::run(around.clone(), client, seed, between));
     }
-    for client in 0..6 {
-        users.spawn(watcher::wanderer(around.clone(), 3_000 + client, seed));
+    for client in 0..WANDERERS {
+        users.spawn(watcher::wanderer(around.clone(), WANDERER + client, seed));
     }
     let deck = Deck::new(programs.len());
     let mut injector = Injector { cluster: &mut cluster, around: &around, random: Random::new(seed), deck };
     let injected = injector.run(begin + Duration::from_secs_f64(options.minutes * 60.0)).await;
     let deck = injector.deck;
-    let mut settled = injected;
-    if settled.is_ok() {
-        settled = settle::settle(&mut cluster, &around, users, scribes, &until).await;
-    }
-    // Whatever came before: what was recorded is judged.
+    let settled = match injected {
+        Ok(()) => settle::settle(&mut cluster, &around, users, scribes, &until).await,
+        Err(error) => Err(error),
+    };
     around.stop.store(true, Ordering::SeqCst);
     let (history, episodes) = around.journal.take();
+    // Without an end, the history lacks what watches had still to be told.
     let verdict = if settled.is_ok() { judge(&history, SEARCH_BUDGET) } else { Verdict::default() };
     let is_bad = settled.is_err() || !verdict.violations.is_empty();
-    if is_bad {
+    if is_bad && options.plant.is_none() {
         for member in &mut cluster.members {
             member.kill()?;
             member.disk.save(&directory.join(format!("{}-data", member.name)))?;
         }
+        journal::write(&directory.join("history.jsonl"), &history, &episodes)?;
     }
-    let path = directory.join("history.jsonl");
-    for path in options.record.iter().chain(is_bad.then_some(&path)) {
+    if let Some(path) = &options.record {
         journal::write(path, &history, &episodes)?;
     }
     report::print(&deck, &history, &verdict, begin.elapsed());
     settled?;
-    report::explain(&history, &verdict, &episodes)?;
+    conclude(options, &deck, report::explain(&history, &verdict, &episodes))
+}
+
+/// Whether a run that came to its end is good.
+fn conclude(options: &Options, deck: &Deck, explained: Result<()>) -> Result<()> {
+    if let Some(plant) = options.plant {
+        ensure!(explained.is_err(), "{plant:?} was planted, and not found");
+        println!("{plant:?} was planted, and found");
+        return Ok(());
+    }
+    explained?;
     let missing = deck.missing();
     let must_have_all = options.minutes >= MINUTES_FOR_ALL_KINDS;
     ensure!(!must_have_all || missing.is_empty(), "faults that did not happen: {missing:?}");
