@@ -1,0 +1,199 @@
+//! Between files and the tables of a backend, whose names are those of etcd's buckets.
+//!
+//! Only the form is dealt with here: keys and values go over as they are.
+//! What a snapshot has to hold, such as which members and which applied index, is for those who make or take it.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use etched_backend::{BackendError, Batch, ReadView, Table};
+
+use crate::encoder::{EncodeError, Encoder};
+use crate::entries::Entries;
+use crate::error::ReadError;
+use crate::format::PageSize;
+use crate::plan::{Layout, Plan, PlanError};
+use crate::reader::{BoltFile, Content};
+
+/// The tables that are buckets in etcd's file, in the order in which they stand there: that of their names.
+#[must_use]
+pub fn etcd_buckets() -> [Table; 10] {
+    let mut tables = Table::BUCKETS;
+    tables.sort_by_key(|table| table.name());
+    tables
+}
+
+/// Why the tables of a view could not be written as a file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The view could not be read.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A record can be in no file.
+    #[error("a record of table {table} does not fit into a bucket")]
+    Plan {
+        /// The table.
+        table: Table,
+        /// Why.
+        #[source]
+        why: PlanError,
+    },
+    /// The file could not be written as planned.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// Plans a file of all [`etcd_buckets`] of a view, by reading it once.
+///
+/// # Errors
+/// The view could not be read, or has a record that is too long.
+pub fn plan_tables(view: &impl ReadView, size: PageSize) -> Result<Layout, ExportError> {
+    let mut plan = Plan::new(size);
+    for table in etcd_buckets() {
+        plan.bucket(table.name().as_bytes(), 0).map_err(|why| ExportError::Plan { table, why })?;
+        let mut result = Ok(());
+        view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
+            result = plan.entry(key.len(), value.len());
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result.map_err(|why| ExportError::Plan { table, why })?;
+    }
+    Ok(plan.finish())
+}
+
+/// Writes the file that [`plan_tables`] has planned for the same view.
+///
+/// # Errors
+/// The view could not be read, is not the one that was planned, or the sink wants no more.
+pub fn encode_tables(
+    view: &impl ReadView,
+    layout: Layout,
+    chunk_bytes: usize,
+    sink: impl FnMut(Bytes) -> ControlFlow<()>,
+) -> Result<(), ExportError> {
+    let mut encoder = Encoder::new(layout, chunk_bytes, sink);
+    for table in etcd_buckets() {
+        encoder.bucket(table.name().as_bytes())?;
+        let mut result = Ok(());
+        view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
+            result = encoder.entry(key, value);
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result?;
+    }
+    Ok(encoder.finish()?)
+}
+
+/// The buckets of a file as batches of puts, each of about `batch_bytes`.
+///
+/// Buckets that have no table (only those of [`etcd_buckets`] have one) are passed over, as etcd does, and so are
+/// buckets within buckets.
+/// After an error there is nothing more.
+#[derive(Debug)]
+pub struct Batches<'a> {
+    file: &'a BoltFile,
+    batch_bytes: usize,
+    /// Those that are still to come, last first.
+    tables: Vec<Table>,
+    open: Option<(Table, Entries<'a>)>,
+}
+
+impl<'a> Batches<'a> {
+    /// The buckets of `file`.
+    #[must_use]
+    pub fn new(file: &'a BoltFile, batch_bytes: usize) -> Self {
+        let mut tables = etcd_buckets().to_vec();
+        tables.reverse();
+        Self { file, batch_bytes, tables, open: None }
+    }
+
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
+        while batch.is_empty() || batch.bytes() < self.batch_bytes {
+            if self.open.is_none() {
+                let Some(table) = self.tables.pop() else { return Ok(()) };
+                let bucket = self.file.bucket(table.name().as_bytes())?;
+                self.open = bucket.map(|bucket| (table, bucket.entries()));
+            }
+            let Some((table, entries)) = &mut self.open else { continue };
+            match entries.next().transpose()? {
+                None => self.open = None,
+                Some(entry) => {
+                    if let Content::Value(value) = entry.content {
+                        batch.put(*table, entry.key, value);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut batch = Batch::new();
+        if let Err(error) = self.fill(&mut batch) {
+            (self.open, self.tables) = (None, Vec::new());
+            return Some(Err(error));
+        }
+        (!batch.is_empty()).then_some(Ok(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use etched_backend::{Backend as _, Durability, MemoryBackend};
+    use etched_disk::{Disk as _, SimDisk};
+
+    use super::*;
+
+    #[test]
+    fn the_buckets_stand_in_the_order_of_their_names() {
+        let names = etcd_buckets().map(Table::name);
+        assert!(names.is_sorted());
+        assert_eq!((names[0], names[4], names[9]), ("alarm", "cluster", "meta"));
+    }
+
+    #[test]
+    fn tables_become_buckets_and_tables_again() {
+        let source = MemoryBackend::new();
+        let mut batch = Batch::new();
+        for at in 0..3000_u32 {
+            batch.put(Table::Key, at.to_be_bytes().to_vec(), vec![7; at as usize % 300]);
+        }
+        batch.put(Table::Meta, "term", "1");
+        batch.put(Table::Catalog, "derived", "and left out");
+        source.commit(&batch, Durability::Buffered).unwrap();
+
+        let view = source.view().unwrap();
+        let layout = plan_tables(&view, PageSize::USUAL).unwrap();
+        let file_bytes = layout.file_bytes();
+        let mut bytes = Vec::new();
+        encode_tables(&view, layout, 64 << 10, |chunk| {
+            bytes.extend_from_slice(&chunk);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(bytes.len() as u64, file_bytes);
+
+        let (disk, path) = (SimDisk::new(1), Path::new("/db"));
+        disk.put_contents(path, &bytes);
+        let file = BoltFile::open(disk.open_read_only(path).unwrap()).unwrap();
+        let target = MemoryBackend::new();
+        let mut batches = 0;
+        for batch in Batches::new(&file, 10_000) {
+            target.commit(&batch.unwrap(), Durability::Buffered).unwrap();
+            batches += 1;
+        }
+        assert!(batches > 10);
+        let view = target.view().unwrap();
+        assert_eq!(view.count(Table::Key).unwrap(), 3000);
+        assert_eq!(view.get(Table::Key, &299_u32.to_be_bytes()).unwrap().unwrap().len(), 299);
+        assert_eq!(view.get(Table::Meta, b"term").unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(view.count(Table::Catalog).unwrap(), 0);
+    }
+}
