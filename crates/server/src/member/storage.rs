@@ -6,7 +6,7 @@
 //!   snap/db                   the backend (redb)
 //!   snap/<term>-<index>.snap  log snapshots: where a restart begins to read the log
 //!   snap/<index>.snap.db      a database that another member sends
-//!   incoming-<0|1>/db-<index> the backend made of it, until it takes the place of snap/db
+//!   snap/db-<index>           the backend made of it, until it takes the place of snap/db
 //! ```
 //!
 //! Nothing is changed before everything that could refuse the start has been looked at.
@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etched_backend::{CreateError, OpenError, RedbBackend, RedbOptions};
+use etched_backend::{
+    Backend, BackendError, CreateError, OpenError, ReadView, RedbBackend, RedbOptions, Table,
+};
 use etched_disk::{Disk, DiskError, DiskLock};
 use etched_proto::etcdserverpb::Metadata;
 use etched_replica::raft::{ConfChange, ConfChangeKind, Entry, EntryKind, HardState, Restored, SnapshotMeta};
@@ -52,7 +54,6 @@ pub(crate) struct Storage {
     pub(crate) cluster_id: u64,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) wal: Wal,
-    pub(crate) member_dir: PathBuf,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) backend: RedbBackend,
     pub(crate) restored: Restored,
@@ -140,24 +141,32 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
     } else {
         recover_log(&disk, &paths, has_backend, &options.bootstrap)?
     };
-    incoming::adopt(&*disk, &paths.member, &paths.db, log.restored.snapshot.index)?;
+    incoming::adopt(&*disk, &paths.db, log.restored.snapshot.index)?;
     let backend = if has_backend {
         RedbBackend::open(&*disk, &paths.db, options.backend)?
     } else {
         RedbBackend::create(&*disk, &paths.db, options.backend)?
     };
     log!(Info, "opened backend db", "path" => paths.db.display().to_string());
+    if lacks_catalog(&backend).unwrap_or(false) {
+        log!(Warn, "the backend has no catalog of its revisions; reading all of them to make one");
+    }
     Ok(Storage {
         member_id: log.member_id,
         cluster_id: log.cluster_id,
         disk,
         wal: log.wal,
-        member_dir: paths.member,
         snapshot_dir: paths.snap,
         backend,
         restored: log.restored,
         lock,
     })
+}
+
+/// Whether a start will have to read all records; if the backend cannot tell, whoever reads it next will say so.
+fn lacks_catalog(backend: &RedbBackend) -> Result<bool, BackendError> {
+    let view = backend.view()?;
+    Ok(view.count(Table::Key)? > 0 && view.count(Table::Catalog)? == 0)
 }
 
 struct Log {
