@@ -1,7 +1,7 @@
 //! The client itself: connecting, and sending a request until it is answered, refused or too late.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use etched_proto::etcdserverpb::cluster_client::ClusterClient;
@@ -34,9 +34,15 @@ pub struct Client {
 /// What all clones of a client share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) watches: Arc<WatchMailbox>,
     pub(crate) keeper: Arc<KeeperMailbox>,
+}
+
+impl Shared {
+    fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, watches: Arc::new(WatchMailbox::default()), keeper: Arc::new(KeeperMailbox::default()) }
+    }
 }
 
 /// The most attempts at one request, should it have no time limit and be refused for ever.
@@ -45,7 +51,8 @@ const ATTEMPTS_MAX: usize = 100;
 impl Client {
     /// Connects to the first of the endpoints that can be reached.
     ///
-    /// An endpoint is `host:port`, `http://host:port` or `unix:///path`.
+    /// An endpoint is `host:port`, `http://host:port`, `https://host:port`, `unix:///path` or `unixs:///path`.
+    /// `https` and `unixs` mean TLS, `http` means none; without a scheme there is TLS if the options have it.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), etched_client::Error> {
@@ -65,10 +72,13 @@ impl Client {
     ) -> Result<Self, Error> {
         let client = Self::connect_lazy(endpoints, options)?;
         client.shared.pool.connection(client.deadline()).await?;
+        if let Some(interval) = client.options.sync_interval {
+            tokio::spawn(keep_synced(Arc::downgrade(&client.shared), Arc::clone(&client.options), interval));
+        }
         Ok(client)
     }
 
-    /// A client that connects when it is first used.
+    /// A client that connects when it is first used. It never synchronises its endpoints on its own.
     ///
     /// # Errors
     ///
@@ -85,18 +95,38 @@ impl Client {
                 reason: "there is no endpoint".to_owned(),
             });
         }
-        let pool = Pool::new(&endpoints, &options)?;
-        let shared = Shared {
-            pool,
-            watches: Arc::new(WatchMailbox::default()),
-            keeper: Arc::new(KeeperMailbox::default()),
-        };
+        let shared = Shared::new(Arc::new(Pool::new(&endpoints, &options)?));
         Ok(Self { shared: Arc::new(shared), options: Arc::new(options) })
     }
 
-    /// The endpoints as they were given.
-    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+    /// The endpoints, as they were given or as the cluster listed them.
+    pub fn endpoints(&self) -> Vec<String> {
         self.shared.pool.endpoints()
+    }
+
+    /// Replaces the endpoints by those that the started voters of the cluster advertise, for all clones.
+    ///
+    /// # Errors
+    ///
+    /// As every read, and [`Error::Endpoint`] if a member advertises what this client cannot use.
+    pub async fn sync_endpoints(&self) -> Result<(), Error> {
+        let members = self.member_list().await?.members;
+        let voters = members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
+        let urls = voters.flat_map(|member| &member.client_ur_ls);
+        let endpoints = urls.map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+        if endpoints.is_empty() {
+            return Ok(());
+        }
+        self.shared.pool.replace(&endpoints, &self.options)
+    }
+
+    /// The same client, for requests, watches and keep-alives that need a leader
+    /// (see [`Options::require_leader`](Options)); it shares the connections, but not the streams.
+    #[must_use]
+    pub fn requiring_leader(&self) -> Self {
+        let options = Options { require_leader: true, ..Options::clone(&self.options) };
+        let shared = Shared::new(Arc::clone(&self.shared.pool));
+        Self { shared: Arc::new(shared), options: Arc::new(options) }
     }
 
     /// The same client with another time limit for its requests; `None` waits for ever.
@@ -143,6 +173,8 @@ impl Client {
             let answer = Box::pin(send(self.stubs(&connection), request));
             let failure = match within(deadline, answer).await {
                 None => {
+                    // A member that hangs keeps its connection; the next request goes elsewhere.
+                    pool.move_on(&connection);
                     return Err(if effect == Effect::Change {
                         Error::Timeout.of_change()
                     } else {
@@ -183,6 +215,17 @@ impl Client {
             request_bytes_max: self.options.request_bytes_max,
             response_bytes_max: self.options.response_bytes_max,
         }
+    }
+}
+
+/// Keeps the endpoints as the cluster lists them, until the last clone of the client is gone.
+async fn keep_synced(shared: Weak<Shared>, options: Arc<Options>, interval: Duration) {
+    loop {
+        sleep(interval).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let client = Client { shared, options: Arc::clone(&options) };
+        // The next turn may do better.
+        let _unreachable = client.sync_endpoints().await;
     }
 }
 

@@ -1,4 +1,8 @@
-//! Reads endpoints as users write them: `host:port`, `http://host:port`, `unix:///path`.
+//! Reads endpoints as users write them: `host:port`, `http://host:port`, `https://host:port`, `unix:///path`.
+
+use std::path::PathBuf;
+
+use http::uri::Authority;
 
 use crate::Error;
 
@@ -7,43 +11,98 @@ use crate::Error;
 pub(crate) struct Endpoint {
     /// The endpoint as it was given, for messages.
     pub(crate) given: String,
-    /// The address in the form that tonic reads.
-    pub(crate) uri: String,
+    pub(crate) address: Address,
+    pub(crate) security: Security,
+}
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// What the scheme says about TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Never, even if the client has settings for it.
+    Plain,
+    /// Always.
+    Tls,
+    /// If the client has settings for it.
+    AsConfigured,
 }
 
 impl Endpoint {
     /// Reads one endpoint.
     pub(crate) fn parse(given: &str) -> Result<Self, Error> {
-        let refuse = |reason: &str| Error::Endpoint { endpoint: given.to_owned(), reason: reason.to_owned() };
-        let uri = match given.trim().split_once("://") {
-            None => format!("http://{}", given.trim()),
-            Some(("http", rest)) => format!("http://{}", rest.trim_end_matches('/')),
-            Some(("https" | "unixs", _)) => {
-                return Err(refuse("TLS is not supported by this version of the client; use http://"));
-            }
-            // etcd takes whatever stands behind the slashes as a path, also a relative one.
-            Some(("unix", path)) if !path.is_empty() => format!("unix:{path}"),
-            Some(("unix", _)) => return Err(refuse("the path of the socket is missing")),
-            Some(_) => return Err(refuse("the scheme must be http or unix")),
+        let parsed = match given.trim().split_once("://") {
+            None => tcp(given.trim()).map(|address| (address, Security::AsConfigured)),
+            Some(("http", rest)) => tcp(rest).map(|address| (address, Security::Plain)),
+            Some(("https", rest)) => tcp(rest).map(|address| (address, Security::Tls)),
+            Some(("unix", path)) => unix(path).map(|address| (address, Security::AsConfigured)),
+            Some(("unixs", path)) => unix(path).map(|address| (address, Security::Tls)),
+            Some(_) => Err("the scheme must be http, https, unix or unixs"),
         };
-        if let Some(authority) = uri.strip_prefix("http://") {
-            if authority.is_empty() {
-                return Err(refuse("the host is missing"));
-            }
-            if authority.contains(['/', '?', '#']) {
-                return Err(refuse("a path is not allowed"));
+        match parsed {
+            Ok((address, security)) => Ok(Self { given: given.to_owned(), address, security }),
+            Err(reason) => Err(Error::Endpoint { endpoint: given.to_owned(), reason: reason.to_owned() }),
+        }
+    }
+
+    /// The name that the member's certificate must have, unless the settings say otherwise.
+    ///
+    /// For a socket it is the file's name up to a colon, which is etcd's way of testing certificates without a network.
+    pub(crate) fn server_name(&self) -> String {
+        match &self.address {
+            Address::Tcp { host, .. } => host.clone(),
+            Address::Unix(path) => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                file.split(':').next().unwrap_or_default().to_owned()
             }
         }
-        Ok(Self { given: given.to_owned(), uri })
     }
+
+    /// What requests say that they are sent to.
+    pub(crate) fn authority(&self) -> String {
+        match &self.address {
+            Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Address::Tcp { host, port } => format!("{host}:{port}"),
+            Address::Unix(_) => "localhost".to_owned(),
+        }
+    }
+}
+
+fn tcp(text: &str) -> Result<Address, &'static str> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Err("the host is missing");
+    }
+    if text.contains(['/', '?', '#', '@']) {
+        return Err("nothing but a host and a port is allowed");
+    }
+    let authority: Authority = text.parse().map_err(|_| "the host or port cannot be read")?;
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    let port = authority.port_u16().ok_or("the port is missing")?;
+    if host.is_empty() { Err("the host is missing") } else { Ok(Address::Tcp { host, port }) }
+}
+
+/// As etcd does it, whatever stands behind the slashes is a path, also a relative one.
+fn unix(path: &str) -> Result<Address, &'static str> {
+    if path.is_empty() { Err("the path of the socket is missing") } else { Ok(Address::Unix(path.into())) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn uri(given: &str) -> String {
-        Endpoint::parse(given).unwrap().uri
+    fn parse(given: &str) -> (String, Security) {
+        let endpoint = Endpoint::parse(given).unwrap();
+        let address = match &endpoint.address {
+            Address::Tcp { .. } => endpoint.authority(),
+            Address::Unix(path) => path.display().to_string(),
+        };
+        (format!("{address} as {}", endpoint.server_name()), endpoint.security)
     }
 
     fn reason(given: &str) -> String {
@@ -51,28 +110,32 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_is_optional() {
-        assert_eq!(uri("127.0.0.1:2379"), "http://127.0.0.1:2379");
-        assert_eq!(uri("http://localhost:2379"), "http://localhost:2379");
-        assert_eq!(uri("http://localhost:2379/"), "http://localhost:2379");
+    fn the_scheme_decides_about_tls() {
+        assert_eq!(
+            parse("127.0.0.1:2379"),
+            ("127.0.0.1:2379 as 127.0.0.1".to_owned(), Security::AsConfigured)
+        );
+        assert_eq!(parse("http://a:1/"), ("a:1 as a".to_owned(), Security::Plain));
+        assert_eq!(parse("https://a:1"), ("a:1 as a".to_owned(), Security::Tls));
+        assert_eq!(parse(" https://[::1]:1 "), ("[::1]:1 as ::1".to_owned(), Security::Tls));
     }
 
     #[test]
     fn a_unix_socket_is_a_path() {
-        assert_eq!(uri("unix:///run/etcd.sock"), "unix:/run/etcd.sock");
-        assert_eq!(uri("unix://localhost:m1"), "unix:localhost:m1");
-    }
-
-    #[test]
-    fn tls_is_refused_clearly() {
-        assert!(reason("https://a:1").contains("TLS is not supported"));
-        assert!(reason("unixs://a").contains("TLS is not supported"));
+        assert_eq!(parse("unix:///run/e.sock"), ("/run/e.sock as e.sock".to_owned(), Security::AsConfigured));
+        assert_eq!(parse("unixs://localhost:m1"), ("localhost:m1 as localhost".to_owned(), Security::Tls));
     }
 
     #[test]
     fn nonsense_is_refused_with_the_endpoint_in_the_message() {
-        assert_eq!(reason("ftp://a"), r#"endpoint "ftp://a": the scheme must be http or unix"#);
+        assert_eq!(reason("ftp://a"), r#"endpoint "ftp://a": the scheme must be http, https, unix or unixs"#);
         assert!(reason("").contains("the host is missing"));
-        assert!(reason("http://a:1/v3").contains("a path is not allowed"));
+        assert!(reason("https://:1").contains("the host is missing"));
+        assert!(reason("a").contains("the port is missing"));
+        assert!(
+            reason("a:70000").contains("cannot be read") || reason("a:70000").contains("port is missing")
+        );
+        assert!(reason("http://a:1/v3").contains("nothing but a host and a port"));
+        assert!(reason("unix://").contains("the path of the socket is missing"));
     }
 }

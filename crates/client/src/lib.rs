@@ -36,19 +36,23 @@
 //! says that the lease is gone.
 //!
 //! Requests go to one member, the preferred one, until it fails; then to the next one in the order of the endpoints.
-//! The crate needs a tokio runtime. TLS and authentication are not part of this version.
+//! Endpoints are TCP addresses or Unix sockets, with TLS ([`Tls`]) or without.
+//! The crate needs a tokio runtime. Authentication is not part of this version.
 
 mod backoff;
 mod client;
 mod cluster;
+mod dialler;
 mod endpoint;
 mod error;
+mod http;
 mod keys;
 mod kv;
 mod lease;
 mod maintenance;
 mod options;
 mod pool;
+mod tls;
 mod watch;
 
 pub use client::Client;
@@ -58,6 +62,7 @@ pub use kv::{Compare, CompareSubject, Delete, Get, Op, Put, RangeChunks, Txn};
 pub use lease::{Gone, KeepAlive, LeaseState};
 pub use maintenance::Snapshot;
 pub use options::Options;
+pub use tls::{Tls, TlsBuilder, TlsError};
 pub use watch::{Watch, WatchNotice, WatchOptions};
 
 /// The messages of the protocol, which are the answers of the client.

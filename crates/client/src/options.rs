@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Tls;
+
 /// Settings of a [`Client`](crate::Client); every value is fine, and the defaults suit most programs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -30,6 +32,11 @@ pub struct Options {
     ///
     /// A paused watch is taken off the server and resumes where it stands as soon as its reader has caught up.
     pub watch_queue_bytes: usize,
+    /// Settings of TLS. `None` means no TLS, but the defaults of [`Tls`] for `https` endpoints. Default: `None`.
+    pub tls: Option<Tls>,
+    /// How often to ask the cluster for its endpoints, as [`Client::sync_endpoints`](crate::Client::sync_endpoints)
+    /// does. Default: never.
+    pub sync_interval: Option<Duration>,
 }
 
 impl Default for Options {
@@ -43,6 +50,8 @@ impl Default for Options {
             request_bytes_max: 2 << 20,
             response_bytes_max: i32::MAX as usize,
             watch_queue_bytes: 8 << 20,
+            tls: None,
+            sync_interval: None,
         }
     }
 }

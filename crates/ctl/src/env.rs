@@ -1,9 +1,8 @@
 //! The environment: `ETCDCTL_X_Y` stands for the flag `--x-y`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
+use crate::log;
 use crate::spec::{Flag, GLOBAL_FLAGS};
 
 const PREFIX: &str = "ETCDCTL_";
@@ -27,43 +26,20 @@ pub(crate) fn apply(
         match GLOBAL_FLAGS.iter().find(|flag| name_of(flag) == name) {
             None => {
                 let variable = format!("{name}={value}");
-                warnings.push(log_line("warn", "unrecognized environment variable", &variable));
+                let fields = [("environment-variable", variable.as_str())];
+                warnings.push(log::line("warn", "unrecognized environment variable", &fields));
             }
             Some(_) if value.is_empty() => {}
             Some(flag) if args.is_given(flag.name) => {
                 let text = "conflicting environment variable is shadowed by corresponding command-line flag \
                             (either unset environment variable or disable flag))";
-                eprintln!("{}", log_line("fatal", text, &name));
+                eprintln!("{}", log::line("fatal", text, &[("environment-variable", &name)]));
                 return Err(Failure::silent(Exit::Request));
             }
             Some(flag) => args.set_default(flag, value),
         }
     }
     Ok(warnings)
-}
-
-/// A line in the form of etcd's own log.
-fn log_line(level: &str, message: &str, variable: &str) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = timestamp(since.as_secs(), since.subsec_micros());
-    let variable = crate::output::json::string(variable);
-    format!(r#"{{"level":"{level}","ts":"{time}","msg":"{message}","environment-variable":{variable}}}"#)
-}
-
-/// A point in time, in UTC.
-fn timestamp(seconds: u64, micros: u32) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days are counted from March 1st of the year 0, so that the leap day is the last one of its year.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
 #[cfg(test)]
@@ -105,13 +81,5 @@ mod tests {
         assert!(warning.ends_with(
             r#""msg":"unrecognized environment variable","environment-variable":"ETCDCTL_API=3"}"#
         ));
-    }
-
-    #[test]
-    fn points_in_time_are_written_in_utc() {
-        assert_eq!(timestamp(0, 0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(timestamp(951_782_399, 5), "2000-02-28T23:59:59.000005Z");
-        assert_eq!(timestamp(951_782_400, 0), "2000-02-29T00:00:00.000000Z");
-        assert_eq!(timestamp(1_795_604_493, 146_602), "2026-11-25T11:01:33.146602Z");
     }
 }

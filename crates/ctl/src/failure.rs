@@ -1,5 +1,8 @@
 //! How the program fails: a text on standard error and an exit code, both as etcdctl has them.
 
+use std::io;
+use std::path::Path;
+
 use etched_client::proto::Code;
 use etched_client::{Error, ErrorKind};
 
@@ -81,6 +84,15 @@ pub(crate) fn text_of(error: &Error) -> String {
     }
 }
 
+/// An error about a file in the words of Go.
+pub(crate) fn text_of_io(verb: &str, path: &Path, error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+    format!("{verb} {}: {first}{}", path.display(), chars.as_str())
+}
+
 fn text_of_status(kind: ErrorKind, code: Code, message: &str) -> String {
     if message.starts_with("etcdserver: ") && kind != ErrorKind::Other {
         message.to_owned()
@@ -126,6 +138,12 @@ mod tests {
             text_of(&Error::OutcomeUnknown { cause: Box::new(Error::Timeout) }),
             "context deadline exceeded"
         );
+    }
+
+    #[test]
+    fn errors_about_files_have_gos_words() {
+        let error = io::Error::from_raw_os_error(2);
+        assert_eq!(text_of_io("open", Path::new("/x"), &error), "open /x: no such file or directory");
     }
 
     #[test]

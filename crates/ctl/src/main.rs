@@ -9,9 +9,12 @@
 mod args;
 mod command;
 mod completion;
+mod connection;
+mod discovery;
 mod env;
 mod failure;
 mod help;
+mod log;
 mod output;
 mod spec;
 mod text;
@@ -101,9 +104,14 @@ fn with_client(action: Action, mut args: Args) -> Result<(), Failure> {
         eprintln!("{warning}");
     }
     let context = Context::new(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Connection, error.to_string()))?;
+    // Most commands make a request or two; checks want all the processors.
+    let is_check = matches!(action, Action::CheckPerf | Action::CheckDatascale);
+    let mut builder = if is_check {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime =
+        builder.enable_all().build().map_err(|error| Failure::new(Exit::Connection, error.to_string()))?;
     runtime.block_on(command::run(action, context))
 }

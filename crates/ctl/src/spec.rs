@@ -50,6 +50,17 @@ pub(crate) enum Action {
     LeaseList,
     LeaseKeepAlive,
     MemberList,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
+    MemberPromote,
+    MoveLeader,
+    SnapshotSave,
+    DowngradeValidate,
+    DowngradeEnable,
+    DowngradeCancel,
+    CheckPerf,
+    CheckDatascale,
     EndpointHealth,
     EndpointStatus,
     EndpointHashKv,
@@ -92,8 +103,8 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         "",
         "token to send with requests (authentication is not supported yet)",
     ),
-    flag("cacert", Kind::Text, "", "certificates of trusted authorities (TLS is not supported yet)"),
-    flag("cert", Kind::Text, "", "certificate of this client (TLS is not supported yet)"),
+    flag("cacert", Kind::Text, "", "file with the certificates of the trusted authorities"),
+    flag("cert", Kind::Text, "", "file with the certificate of this client"),
     flag("command-timeout", Kind::Duration, "5s", "time limit of each request of a short command"),
     switch("debug", "print the settings in use"),
     flag("dial-timeout", Kind::Duration, "2s", "time limit of one attempt to connect"),
@@ -102,17 +113,22 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         short: Some(b'd'),
         kind: Kind::Text,
         default: "",
-        about: "domain whose SRV records name the endpoints (not supported yet)",
+        about: "domain whose SRV records name the endpoints",
     },
     flag("discovery-srv-name", Kind::Text, "", "service name within the domain of --discovery-srv"),
     flag("endpoints", Kind::List, "127.0.0.1:2379", "members to talk to"),
     switch("hex", "print bytes and ids as hexadecimal digits"),
     flag("insecure-discovery", Kind::Bool, "true", "accept SRV records of endpoints without TLS"),
-    switch("insecure-skip-tls-verify", "do not check the servers' certificates (TLS is not supported yet)"),
-    flag("insecure-transport", Kind::Bool, "true", "do not use TLS"),
+    switch("insecure-skip-tls-verify", "accept any certificate of a server"),
+    flag(
+        "insecure-transport",
+        Kind::Bool,
+        "true",
+        "do not use TLS, unless other flags or the endpoint ask for it",
+    ),
     flag("keepalive-time", Kind::Duration, "2s", "silence after which a connection is probed (at least 10s)"),
     flag("keepalive-timeout", Kind::Duration, "6s", "time after which an unanswered probe ends a connection"),
-    flag("key", Kind::Text, "", "private key of this client (TLS is not supported yet)"),
+    flag("key", Kind::Text, "", "file with the private key of this client"),
     flag("max-recv-bytes", Kind::Int, "0", "largest answer in bytes; 0 means 2 GiB"),
     flag("max-request-bytes", Kind::Int, "0", "largest request in bytes; 0 means 2 MiB"),
     flag("password", Kind::Text, "", "password of --user (authentication is not supported yet)"),
@@ -192,6 +208,77 @@ const HASHKV_FLAGS: &[Flag] = &[
     flag("rev", Kind::Int, "0", "hash the history up to this revision"),
 ];
 
+const PEER_URLS_FLAG: Flag = flag("peer-urls", Kind::Text, "", "URLs for its peers, separated by commas");
+const MEMBER_ADD_FLAGS: &[Flag] = &[switch("learner", "let it learn first, without a vote"), PEER_URLS_FLAG];
+const MEMBER_UPDATE_FLAGS: &[Flag] = &[PEER_URLS_FLAG];
+
+const fn check_flags(prefix: &'static str) -> [Flag; 4] {
+    [
+        switch("auto-compact", "give up the history of the check afterwards"),
+        switch("auto-defrag", "give free space of the storage back afterwards"),
+        flag("load", Kind::Text, "s", "how much to ask: s(mall), m(edium), l(arge), xl(arge)"),
+        flag("prefix", Kind::Text, prefix, "prefix of the keys to write"),
+    ]
+}
+
+const CHECK_PERF_FLAGS: &[Flag] = &check_flags("/etcdctl-check-perf/");
+const CHECK_DATASCALE_FLAGS: &[Flag] = &check_flags("/etcdctl-check-datascale/");
+
+const CHECK: Command = family(
+    "check",
+    "Checks what a cluster can bear",
+    &[
+        leaf(
+            "datascale",
+            "[options]",
+            "Writes much data, and prints the memory that it takes in the first endpoint",
+            CHECK_DATASCALE_FLAGS,
+            Action::CheckDatascale,
+        ),
+        leaf(
+            "perf",
+            "[options]",
+            "Writes for a minute, and judges speed and latency",
+            CHECK_PERF_FLAGS,
+            Action::CheckPerf,
+        ),
+    ],
+);
+
+const DOWNGRADE: Command = family(
+    "downgrade",
+    "Takes the cluster back to the version before",
+    &[
+        leaf("cancel", "", "Calls a downgrade off", &[], Action::DowngradeCancel),
+        leaf("enable", "<version>", "Begins a downgrade", &[], Action::DowngradeEnable),
+        leaf("validate", "<version>", "Asks whether a downgrade is possible", &[], Action::DowngradeValidate),
+    ],
+);
+
+const MEMBER: Command = family(
+    "member",
+    "Lists and changes the members of the cluster",
+    &[
+        leaf("add", "<name> [options]", "Adds a member", MEMBER_ADD_FLAGS, Action::MemberAdd),
+        leaf("list", "[options]", "Lists the members", CONSISTENCY_FLAG, Action::MemberList),
+        leaf("promote", "<member>", "Makes a learner a voter", &[], Action::MemberPromote),
+        leaf("remove", "<member>", "Removes a member for ever", &[], Action::MemberRemove),
+        leaf(
+            "update",
+            "<member> [options]",
+            "Replaces the peer URLs of a member",
+            MEMBER_UPDATE_FLAGS,
+            Action::MemberUpdate,
+        ),
+    ],
+);
+
+const SNAPSHOT: Command = family(
+    "snapshot",
+    "Copies the storage of a member",
+    &[leaf("save", "<file>", "Writes a copy of the storage to a file", &[], Action::SnapshotSave)],
+);
+
 /// All commands.
 pub(crate) const ROOT: Command = family(
     "",
@@ -205,6 +292,7 @@ pub(crate) const ROOT: Command = family(
                 leaf("list", "", "Lists the alarms of all members", &[], Action::AlarmList),
             ],
         ),
+        CHECK,
         leaf(
             "compaction",
             "[options] <revision>",
@@ -233,6 +321,7 @@ pub(crate) const ROOT: Command = family(
             DEL_FLAGS,
             Action::Del,
         ),
+        DOWNGRADE,
         family(
             "endpoint",
             "Asks members about themselves",
@@ -285,11 +374,8 @@ pub(crate) const ROOT: Command = family(
                 ),
             ],
         ),
-        family(
-            "member",
-            "Tells about the members of the cluster",
-            &[leaf("list", "[options]", "Lists the members", CONSISTENCY_FLAG, Action::MemberList)],
-        ),
+        MEMBER,
+        leaf("move-leader", "<member>", "Has the leader hand over to a member", &[], Action::MoveLeader),
         leaf("options", "", "Shows the flags of all commands", &[], Action::Options),
         leaf(
             "put",
@@ -298,6 +384,7 @@ pub(crate) const ROOT: Command = family(
             PUT_FLAGS,
             Action::Put,
         ),
+        SNAPSHOT,
         leaf("txn", "[options]", "Runs a transaction read from standard input", TXN_FLAGS, Action::Txn),
         leaf("version", "", "Prints the version", &[], Action::Version),
         leaf(

@@ -210,7 +210,13 @@ impl Failure {
         self.broken
             || matches!(
                 self.error.kind(),
-                ErrorKind::NoLeader | ErrorKind::Stopped | ErrorKind::NotSupportedForLearner
+                ErrorKind::NoLeader
+                    | ErrorKind::Stopped
+                    | ErrorKind::NotSupportedForLearner
+                    | ErrorKind::Timeout
+                    | ErrorKind::TimeoutDueToLeaderFail
+                    | ErrorKind::TimeoutDueToConnectionLost
+                    | ErrorKind::TimeoutWaitAppliedIndex
             )
     }
 

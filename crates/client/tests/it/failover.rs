@@ -4,22 +4,24 @@ use std::time::Duration;
 
 use etched_client::{Client, Error, Fate, Put};
 
-use crate::etcd::{Etcd, free_port, options};
+use crate::etcd::{Etcd, options};
+use crate::ports::Port;
 
 #[tokio::test]
 async fn the_next_endpoint_is_used_when_the_first_is_dead() {
-    let etcd = Etcd::start();
-    let dead = format!("127.0.0.1:{}", free_port());
+    let etcd = Etcd::start().await;
+    let port = Port::free();
+    let dead = format!("127.0.0.1:{}", port.number());
     let client = Client::connect([dead, etcd.endpoint()], options()).await.unwrap();
     client.put(Put::new("a", "1")).await.unwrap();
 }
 
 #[tokio::test]
 async fn requests_wait_for_a_member_that_comes_back() {
-    let mut etcd = Etcd::start();
+    let mut etcd = Etcd::start().await;
     let client = etcd.client().await;
     client.put(Put::new("a", "1")).await.unwrap();
-    etcd.kill();
+    etcd.kill().await;
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.put(Put::new("a", "2")).await }
@@ -34,16 +36,16 @@ async fn requests_wait_for_a_member_that_comes_back() {
 
 #[tokio::test]
 async fn a_change_without_an_answer_has_an_unknown_outcome_and_is_not_repeated() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     client.put(Put::new("a", "1")).await.unwrap();
-    etcd.signal("STOP");
+    etcd.signal("STOP").await;
     let hasty = client.with_timeout(Some(Duration::from_millis(200)));
     let error = hasty.put(Put::new("a", "2")).await.unwrap_err();
     assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error:?}");
     assert!(error.is_timeout());
     assert!(matches!(hasty.get("a").await, Err(Error::Timeout)));
-    etcd.signal("CONT");
+    etcd.signal("CONT").await;
     let version = client.get("a").await.unwrap().kvs[0].version;
     assert!(version <= 2, "at most one of the two puts came late, but there are {version}");
 }
@@ -52,7 +54,8 @@ async fn a_change_without_an_answer_has_an_unknown_outcome_and_is_not_repeated()
 async fn a_cluster_out_of_reach_is_told_from_an_unknown_outcome() {
     let mut options = options();
     options.request_timeout = Some(Duration::from_millis(200));
-    let dead = format!("127.0.0.1:{}", free_port());
+    let port = Port::free();
+    let dead = format!("127.0.0.1:{}", port.number());
     let client = Client::connect_lazy([dead], options).unwrap();
     let error = client.put(Put::new("a", "1")).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { cause: Some(_) }), "{error:?}");

@@ -8,7 +8,7 @@ use crate::etcd::Etcd;
 
 #[tokio::test]
 async fn keys_are_written_read_and_deleted() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     for (key, value) in [("a", "3"), ("b", "2"), ("c", "1")] {
         client.put(Put::new(key, value)).await.unwrap();
@@ -38,7 +38,7 @@ async fn keys_are_written_read_and_deleted() {
 
 #[tokio::test]
 async fn transactions_choose_a_branch_and_nest() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let take = Txn::new()
         .when([Compare::create_revision("lock").equal_to(0)])
@@ -57,7 +57,7 @@ async fn transactions_choose_a_branch_and_nest() {
 
 #[tokio::test]
 async fn refusals_are_recognised() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let kind = |error: etched_client::Error| error.kind();
     assert_eq!(client.get("").await.map_err(kind), Err(ErrorKind::EmptyKey));
@@ -75,7 +75,7 @@ async fn refusals_are_recognised() {
 
 #[tokio::test]
 async fn a_large_range_comes_in_chunks_of_one_revision() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     for batch in 0..10 {
         let puts = (0..100).map(|n| Put::new(format!("k{batch}{n:02}"), "v").into());

@@ -6,7 +6,7 @@ use crate::etcd::Etcd;
 
 #[tokio::test]
 async fn leases_are_granted_listed_and_revoked_with_their_keys() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let lease = client.lease_grant(60).await.unwrap();
     assert_eq!(lease.ttl, 60);
@@ -25,12 +25,12 @@ async fn leases_are_granted_listed_and_revoked_with_their_keys() {
 
 #[tokio::test]
 async fn a_keep_alive_survives_a_restart_and_says_when_the_lease_is_gone() {
-    let mut etcd = Etcd::start();
+    let mut etcd = Etcd::start().await;
     let client = etcd.client().await;
     let id = client.lease_grant(3).await.unwrap().id;
     client.put(Put::new("a", "1").lease(id)).await.unwrap();
     let mut keep_alive = client.keep_alive(id).await.unwrap();
-    etcd.kill();
+    etcd.kill().await;
     etcd.restart();
     // Renewals come once a second: the first one may be from before, the others are not.
     for _ in 0..3 {
@@ -45,7 +45,7 @@ async fn a_keep_alive_survives_a_restart_and_says_when_the_lease_is_gone() {
 
 #[tokio::test]
 async fn a_lease_revoked_by_somebody_else_is_noticed() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let id = client.lease_grant(2).await.unwrap().id;
     let mut keep_alive = client.keep_alive(id).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_lease_revoked_by_somebody_else_is_noticed() {
 
 #[tokio::test]
 async fn many_leases_share_a_stream_and_dropping_a_keep_alive_ends_it() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let mut kept = Vec::new();
     for _ in 0..50 {

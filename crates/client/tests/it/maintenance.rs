@@ -5,7 +5,7 @@ use etched_client::Put;
 
 #[tokio::test]
 async fn a_member_tells_about_itself() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     client.put(Put::new("a", "1")).await.unwrap();
     let status = client.status().await.unwrap();

@@ -43,7 +43,7 @@ async fn write(client: &Client, count: usize) -> i64 {
 
 #[tokio::test]
 async fn a_watch_survives_the_death_of_its_server() {
-    let mut etcd = Etcd::start();
+    let mut etcd = Etcd::start().await;
     let client = etcd.client().await;
     let mut watch = client.watch(WatchOptions::new(Keys::prefix("k")).prev_kv()).await.unwrap();
     let first = watch.header().revision + 1;
@@ -52,7 +52,7 @@ async fn a_watch_survives_the_death_of_its_server() {
         async move { write(&client, 600).await }
     });
     let mut seen = revisions(&mut watch, 100).await;
-    etcd.kill();
+    etcd.kill().await;
     etcd.restart();
     let last = writer.await.unwrap();
     while seen.last() != Some(&last) {
@@ -65,7 +65,7 @@ async fn a_watch_survives_the_death_of_its_server() {
 
 #[tokio::test]
 async fn a_watch_survives_connections_that_are_cut_everywhere() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let proxy = Proxy::start(etcd.port()).await;
     let client = Client::connect([proxy.endpoint()], options()).await.unwrap();
     let mut watches = Vec::new();
@@ -81,7 +81,7 @@ async fn a_watch_survives_connections_that_are_cut_everywhere() {
 
 #[tokio::test]
 async fn a_watch_of_the_past_that_is_compacted_ends_with_the_compacted_revision() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let last = write(&client, 10).await;
     client.compact(last).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_watch_of_the_past_that_is_compacted_ends_with_the_compacted_revision(
 
 #[tokio::test]
 async fn a_slow_reader_holds_up_nobody_and_misses_nothing() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let mut options = options();
     options.watch_queue_bytes = 4096;
     let client = etcd.client_with(options).await;
@@ -116,7 +116,7 @@ async fn a_slow_reader_holds_up_nobody_and_misses_nothing() {
 
 #[tokio::test]
 async fn a_slow_reader_that_a_compaction_overtakes_learns_it() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let mut options = options();
     options.watch_queue_bytes = 4096;
     let client = etcd.client_with(options).await;
@@ -145,7 +145,7 @@ async fn a_slow_reader_that_a_compaction_overtakes_learns_it() {
 
 #[tokio::test]
 async fn large_revisions_are_put_together_from_fragments() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let mut watch = client.watch(WatchOptions::new(Keys::prefix("k")).prev_kv()).await.unwrap();
     for n in 0..4 {
@@ -160,7 +160,7 @@ async fn large_revisions_are_put_together_from_fragments() {
 
 #[tokio::test]
 async fn many_watches_share_a_stream_and_progress_is_told() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let mut watches = Vec::new();
     for n in 0..200 {
@@ -180,7 +180,7 @@ async fn many_watches_share_a_stream_and_progress_is_told() {
 
 #[tokio::test]
 async fn filters_are_applied_and_empty_ranges_refused() {
-    let etcd = Etcd::start();
+    let etcd = Etcd::start().await;
     let client = etcd.client().await;
     let mut deletions = client.watch(WatchOptions::new("k").no_put()).await.unwrap();
     let mut puts = client.watch(WatchOptions::new("k").no_delete()).await.unwrap();

@@ -1,25 +1,13 @@
-//! `member list`, `alarm` and `defrag`.
+//! `alarm`, `defrag`, `downgrade` and `move-leader`.
 
 use std::time::Instant;
 
 use etched_proto::etcdserverpb::AlarmResponse;
 
-use super::{Context, write};
+use super::{Context, member_id, write};
 use crate::failure::{Exit, Failure, text_of};
-use crate::output::Answer;
+use crate::output::{Answer, DowngradeStep};
 use crate::text::duration;
-
-pub(super) async fn member_list(context: &Context) -> Result<(), Failure> {
-    let client = context.client()?;
-    let response = match context.args.text("consistency") {
-        "" | "l" => client.member_list().await?,
-        "s" => client.member_list_serializable().await?,
-        other => {
-            return Err(Failure::new(Exit::Unsupported, format!("unknown consistency flag \"{other}\"")));
-        }
-    };
-    context.print(&Answer::MemberList(response))
-}
 
 pub(super) async fn alarm_list(context: &Context) -> Result<(), Failure> {
     if !context.args.all().is_empty() {
@@ -60,4 +48,47 @@ pub(super) async fn defrag(context: &Context) -> Result<(), Failure> {
         }
     }
     if failed { Err(Failure::silent(Exit::Request)) } else { Ok(()) }
+}
+
+pub(super) async fn move_leader(context: &Context) -> Result<(), Failure> {
+    let words = context.args.all();
+    let [target] = words.as_slice() else {
+        return Err(Failure::arguments("move-leader command needs 1 argument"));
+    };
+    let target = member_id(target).map_err(Failure::arguments)?;
+    for endpoint in &context.endpoints {
+        let client = context.client_of(endpoint)?;
+        let status = client.status().await?;
+        let leader = status.leader;
+        if status.header.is_some_and(|header| header.member_id == leader) {
+            let response = client.move_leader(target).await?;
+            return context.print(&Answer::MoveLeader { leader, target, response });
+        }
+    }
+    let given = context.endpoints.join(" ");
+    Err(Failure::arguments(format!("no leader endpoint given at [{given}]")))
+}
+
+pub(super) async fn downgrade(context: &Context, step: DowngradeStep) -> Result<(), Failure> {
+    let response = match step {
+        DowngradeStep::Validate => {
+            let version = target_version(context)?;
+            context.client()?.downgrade_validate(version).await?
+        }
+        DowngradeStep::Enable => {
+            let version = target_version(context)?;
+            context.client()?.downgrade_enable(version).await?
+        }
+        DowngradeStep::Cancel => context.client()?.downgrade_cancel().await?,
+    };
+    context.print(&Answer::Downgrade { step, response })
+}
+
+fn target_version(context: &Context) -> Result<String, Failure> {
+    match context.args.all().as_slice() {
+        [] => Err(Failure::arguments("TARGET_VERSION not provided")),
+        [version] if version.is_empty() => Err(Failure::arguments("target version not provided")),
+        [version] => Ok(String::from_utf8_lossy(version).into_owned()),
+        [..] => Err(Failure::arguments("too many arguments")),
+    }
 }

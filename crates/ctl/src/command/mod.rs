@@ -1,23 +1,25 @@
 //! The commands that need the cluster: one file per family.
 
+mod check;
 mod endpoint;
 mod kv;
 mod lease;
 mod maintenance;
+mod member;
+mod snapshot;
 mod txn;
 mod watch;
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use etched_client::{Client, Options};
 
 use crate::args::Args;
+use crate::connection;
 use crate::failure::{Exit, Failure};
-use crate::output::{Answer, Format, Style};
+use crate::output::{Answer, DowngradeStep, Format, Style};
 use crate::spec::{Action, Flag, GLOBAL_FLAGS};
-use crate::text::duration;
-use crate::text::number::parse_int;
+use crate::text::number::{parse_int, parse_uint};
 
 /// What all commands need.
 #[derive(Debug)]
@@ -42,7 +44,18 @@ pub(crate) async fn run(action: Action, context: Context) -> Result<(), Failure>
         Action::LeaseTimeToLive => lease::time_to_live(&context).await,
         Action::LeaseList => lease::list(&context).await,
         Action::LeaseKeepAlive => lease::keep_alive(&context).await,
-        Action::MemberList => maintenance::member_list(&context).await,
+        Action::MemberList => member::list(&context).await,
+        Action::MemberAdd => member::add(&context).await,
+        Action::MemberRemove => member::remove(&context).await,
+        Action::MemberUpdate => member::update(&context).await,
+        Action::MemberPromote => member::promote(&context).await,
+        Action::MoveLeader => maintenance::move_leader(&context).await,
+        Action::SnapshotSave => snapshot::save(&context).await,
+        Action::DowngradeValidate => maintenance::downgrade(&context, DowngradeStep::Validate).await,
+        Action::DowngradeEnable => maintenance::downgrade(&context, DowngradeStep::Enable).await,
+        Action::DowngradeCancel => maintenance::downgrade(&context, DowngradeStep::Cancel).await,
+        Action::CheckPerf => check::perf(&context).await,
+        Action::CheckDatascale => check::datascale(&context).await,
         Action::EndpointHealth => endpoint::health(&context).await,
         Action::EndpointStatus => endpoint::status(&context).await,
         Action::EndpointHashKv => endpoint::hash_kv(&context).await,
@@ -63,39 +76,14 @@ impl Context {
                 .iter()
                 .for_each(|flag| eprintln!("{}={}", crate::env::name_of(flag), shown(flag, &args)));
         }
-        if let Some(flag) = ["cert", "key", "cacert"].into_iter().find(|flag| args.is_given(flag)) {
-            return Err(if args.text(flag).is_empty() {
-                Failure::arguments(format!("empty string is passed to --{flag} option"))
-            } else {
-                Failure::new(Exit::Connection, format!("--{flag}: TLS is not supported by this version"))
-            });
-        }
-        if args.is_given("discovery-srv") {
-            return Err(Failure::new(Exit::Connection, "--discovery-srv is not supported by this version"));
-        }
         if ["user", "password", "auth-jwt-token"].into_iter().any(|flag| args.is_given(flag)) {
             eprintln!(
                 "Warning: authentication is not supported by this version; requests are sent without a user."
             );
         }
         let format = Format::of(if args.is_given("write-out") { args.text("write-out") } else { "simple" })?;
-        let endpoints = if args.is_given("endpoints") { args.text("endpoints") } else { "127.0.0.1:2379" };
-        let endpoints: Vec<_> = endpoints
-            .split(',')
-            .map(|endpoint| endpoint.trim().to_owned())
-            .filter(|e| !e.is_empty())
-            .collect();
-        if endpoints.is_empty() {
-            return Err(Failure::new(Exit::Connection, "etcdclient: no available endpoints"));
-        }
-        let mut options = Options::default();
-        options.request_timeout = Some(duration_of(&args, "command-timeout"));
-        options.dial_timeout = duration_of(&args, "dial-timeout");
-        options.keepalive_interval = duration_of(&args, "keepalive-time");
-        options.keepalive_timeout = duration_of(&args, "keepalive-timeout");
-        let size = |flag| usize::try_from(args.int(flag)).ok().filter(|bytes| *bytes > 0);
-        options.request_bytes_max = size("max-request-bytes").unwrap_or(options.request_bytes_max);
-        options.response_bytes_max = size("max-recv-bytes").unwrap_or(options.response_bytes_max);
+        let endpoints = connection::endpoints(&args)?;
+        let options = connection::options(&args)?;
         let style = Style { format, hex: args.bool("hex") };
         Ok(Self { args, endpoints, style, options })
     }
@@ -145,13 +133,12 @@ fn shown(flag: &'static Flag, args: &Args) -> String {
     if flag.name == "endpoints" { format!("[{value}]") } else { value.to_owned() }
 }
 
-fn duration_of(args: &Args, name: &str) -> Duration {
-    let flag = GLOBAL_FLAGS.iter().find(|flag| flag.name == name).expect("the flag is in the table");
-    let value = if args.is_given(name) { args.text(name) } else { flag.default };
-    duration::parse(value).expect("values are checked when they are read")
-}
-
 /// The id of a lease, in hexadecimal digits.
 fn lease_id(text: &[u8], what: &str) -> Result<i64, Failure> {
     parse_int(text, 16).map_err(|why| Failure::arguments(format!("bad {what} ({why}), expecting ID in Hex")))
+}
+
+/// The id of a member, in hexadecimal digits.
+fn member_id(text: &[u8]) -> Result<u64, String> {
+    parse_uint(text, 16)
 }

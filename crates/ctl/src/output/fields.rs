@@ -14,7 +14,8 @@ use super::{Answer, Health};
 use crate::text::duration;
 use crate::text::quote::quote;
 
-pub(super) fn render(answer: &Answer, hex: bool) -> String {
+/// The fields; `None` for answers that etcdctl does not print so.
+pub(super) fn render(answer: &Answer, hex: bool) -> Option<String> {
     let mut page = Page { text: String::new(), hex };
     match answer {
         Answer::Get { response, .. } => page.get(response),
@@ -67,8 +68,12 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
                 page.blank();
             }
         }
+        Answer::MemberAdd(_)
+        | Answer::MemberChanged { .. }
+        | Answer::MoveLeader { .. }
+        | Answer::Downgrade { .. } => return None,
     }
-    page.text
+    Some(page.text)
 }
 
 struct Page {

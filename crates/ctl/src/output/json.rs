@@ -35,10 +35,20 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
             let leases = response.leases.iter().map(|lease| Object::new().always("id", lease.id).finish());
             flat(response.header).always("leases", array(leases))
         }
-        Answer::MemberList(response) => {
-            let header = Object::new().ids(response.header.unwrap_or_default(), hex).finish();
-            let members = response.members.iter().map(|member| self::member(member, hex).finish());
-            Object::new().always("header", header).list("members", members)
+        Answer::MemberList(response) | Answer::MemberChanged { response, .. } => {
+            Object::new().header_in(response.header, hex).members(&response.members, hex)
+        }
+        Answer::MemberAdd(response) => {
+            let object = Object::new().header_in(response.header, hex);
+            let object = match &response.member {
+                None => object,
+                Some(added) => object.always("member", member(added, hex).finish()),
+            };
+            object.members(&response.members, hex)
+        }
+        Answer::MoveLeader { response, .. } => Object::new().header(response.header),
+        Answer::Downgrade { response, .. } => {
+            Object::new().header(response.header).text("version", &response.version)
         }
         Answer::Health(all) => return format!("{}\n", array(all.iter().map(|one| health(one).finish()))),
         Answer::Status(all) => {
@@ -149,7 +159,7 @@ impl Object {
 
     /// An id, which is a string when it is hexadecimal.
     fn id(self, name: &str, id: u64, hex: bool) -> Self {
-        if hex && id != 0 { self.always(name, format!("\"{id:x}\"")) } else { self.number(name, id) }
+        if hex { self.always(name, format!("\"{id:x}\"")) } else { self.number(name, id) }
     }
 
     /// The fields of a header.
@@ -161,10 +171,20 @@ impl Object {
     }
 
     fn header(self, header: Option<ResponseHeader>) -> Self {
+        self.header_in(header, false)
+    }
+
+    fn header_in(self, header: Option<ResponseHeader>, hex: bool) -> Self {
         match header {
             None => self,
-            Some(header) => self.always("header", Self::new().ids(header, false).finish()),
+            Some(header) => self.always("header", Self::new().ids(header, hex).finish()),
         }
+    }
+
+    /// Members; with hexadecimal ids, also if there are none.
+    fn members(self, members: &[Member], hex: bool) -> Self {
+        let members = members.iter().map(|one| member(one, hex).finish());
+        if hex { self.always("members", array(members)) } else { self.list("members", members) }
     }
 
     fn pair(self, name: &str, kv: Option<&KeyValue>) -> Self {

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 pub(crate) use self::simple::{event_name, unhealthy};
 use etched_proto::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse,
-    RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
+    AlarmResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    MemberAddResponse, MemberListResponse, MoveLeaderResponse, PutResponse, RangeResponse, ResponseHeader,
+    StatusResponse, TxnResponse,
 };
 use etched_proto::mvccpb::Event;
 
@@ -54,21 +55,62 @@ pub(crate) struct Style {
 /// Something to print.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Get { response: RangeResponse, values_only: bool },
+    Get {
+        response: RangeResponse,
+        values_only: bool,
+    },
     Put(PutResponse),
     Del(DeleteRangeResponse),
     Txn(TxnResponse),
     Watch(WatchAnswer),
     LeaseGrant(LeaseGrantResponse),
-    LeaseRevoke { id: i64, response: LeaseRevokeResponse },
+    LeaseRevoke {
+        id: i64,
+        response: LeaseRevokeResponse,
+    },
     LeaseKeepAlive(LeaseKeepAliveResponse),
-    LeaseTimeToLive { response: LeaseTimeToLiveResponse, with_keys: bool },
+    LeaseTimeToLive {
+        response: LeaseTimeToLiveResponse,
+        with_keys: bool,
+    },
     LeaseList(LeaseLeasesResponse),
     MemberList(MemberListResponse),
+    MemberAdd(MemberAddResponse),
+    /// The answer has the fields of a list, whichever change it was.
+    MemberChanged {
+        change: MemberChange,
+        id: u64,
+        response: MemberListResponse,
+    },
+    MoveLeader {
+        leader: u64,
+        target: u64,
+        response: MoveLeaderResponse,
+    },
+    Downgrade {
+        step: DowngradeStep,
+        response: DowngradeResponse,
+    },
     Health(Vec<Health>),
     Status(Vec<(String, StatusResponse)>),
     HashKv(Vec<(String, HashKvResponse)>),
     Alarm(AlarmResponse),
+}
+
+/// How a member was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberChange {
+    Removed,
+    Updated,
+    Promoted,
+}
+
+/// What was done about a downgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DowngradeStep {
+    Validate,
+    Enable,
+    Cancel,
 }
 
 /// What a watch received.
@@ -99,7 +141,9 @@ impl Answer {
     pub(crate) fn render(&self, style: Style) -> Result<Vec<u8>, Failure> {
         match style.format {
             Format::Simple => Ok(simple::render(self, style.hex)),
-            Format::Fields => Ok(fields::render(self, style.hex).into_bytes()),
+            Format::Fields => {
+                fields::render(self, style.hex).map(String::into_bytes).ok_or_else(|| unsupported("fields"))
+            }
             Format::Json => Ok(json::render(self, style.hex).into_bytes()),
             Format::Protobuf => protobuf::render(self).ok_or_else(|| unsupported("protobuf")),
             Format::Table => table::render(self).map(String::into_bytes).ok_or_else(|| unsupported("table")),

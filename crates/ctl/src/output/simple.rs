@@ -2,13 +2,13 @@
 
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
-    AlarmMember, AlarmType, DeleteRangeResponse, LeaseTimeToLiveResponse, PutResponse, RangeResponse,
-    TxnResponse,
+    AlarmMember, AlarmType, DeleteRangeResponse, LeaseTimeToLiveResponse, MemberAddResponse, PutResponse,
+    RangeResponse, ResponseHeader, TxnResponse,
 };
 use etched_proto::mvccpb::event::EventType;
 use etched_proto::mvccpb::{Event, KeyValue};
 
-use super::{Answer, Health, rows};
+use super::{Answer, DowngradeStep, Health, MemberChange, rows};
 use crate::text::duration;
 use crate::text::quote::hex_escape;
 
@@ -37,6 +37,26 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Vec<u8> {
         }
         Answer::MemberList(response) => {
             response.members.iter().for_each(|member| page.row(&rows::member(member)))
+        }
+        Answer::MemberAdd(response) => page.member_added(response),
+        Answer::MemberChanged { change, id, response } => {
+            let done = match change {
+                MemberChange::Removed => "removed from",
+                MemberChange::Updated => "updated in",
+                MemberChange::Promoted => "promoted in",
+            };
+            page.member_changed(*id, done, response.header);
+        }
+        Answer::MoveLeader { leader, target, .. } => {
+            page.line(&format!("Leadership transferred from {leader:x} to {target:x}"));
+        }
+        Answer::Downgrade { step, response } => {
+            let step = match step {
+                DowngradeStep::Validate => "validate",
+                DowngradeStep::Enable => "enable",
+                DowngradeStep::Cancel => "cancel",
+            };
+            page.line(&format!("Downgrade {step} success, cluster version {}", response.version));
         }
         Answer::Health(all) => all.iter().for_each(|health| page.health(health)),
         Answer::Status(all) => all.iter().for_each(|status| page.row(&rows::status(status))),
@@ -140,6 +160,17 @@ impl Page {
             self.bytes.extend_from_slice(b"])");
         }
         self.line("");
+    }
+
+    fn member_added(&mut self, response: &MemberAddResponse) {
+        let member = response.member.clone().unwrap_or_default();
+        let done = if member.is_learner { "added as learner to" } else { "added to" };
+        self.member_changed(member.id, done, response.header);
+    }
+
+    fn member_changed(&mut self, id: u64, done: &str, header: Option<ResponseHeader>) {
+        let cluster = header.unwrap_or_default().cluster_id;
+        self.line(&format!("Member {id:16x} {done} cluster {cluster:16x}"));
     }
 
     fn health(&mut self, health: &Health) {

@@ -41,6 +41,10 @@ pub(super) fn render(answer: &Answer) -> Option<String> {
         | Answer::LeaseKeepAlive(_)
         | Answer::LeaseTimeToLive { .. }
         | Answer::LeaseList(_)
+        | Answer::MemberAdd(_)
+        | Answer::MemberChanged { .. }
+        | Answer::MoveLeader { .. }
+        | Answer::Downgrade { .. }
         | Answer::Alarm(_) => None,
     }
 }

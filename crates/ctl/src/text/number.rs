@@ -19,6 +19,16 @@ pub(crate) fn parse_int(text: &[u8], base: u32) -> Result<i64, String> {
     i64::from_str_radix(&signed, base).or_else(|_| fail("value out of range"))
 }
 
+/// Reads a number without a sign.
+pub(crate) fn parse_uint(text: &[u8], base: u32) -> Result<u64, String> {
+    let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {}: {why}", quote(text)));
+    let Ok(digits) = std::str::from_utf8(text) else { return fail("invalid syntax") };
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(base)) {
+        return fail("invalid syntax");
+    }
+    u64::from_str_radix(digits, base).or_else(|_| fail("value out of range"))
+}
+
 /// The digits without prefix and underscores, and their base.
 fn base_of(digits: &str, base: u32) -> Option<(String, u32)> {
     if base != 0 {
@@ -73,6 +83,12 @@ mod tests {
             parse_int(b"9223372036854775808", 10).unwrap_err(),
             r#"strconv.ParseInt: parsing "9223372036854775808": value out of range"#
         );
+        assert_eq!(parse_uint(b"-1", 16).unwrap_err(), r#"strconv.ParseUint: parsing "-1": invalid syntax"#);
+        assert_eq!(
+            parse_uint(b"10000000000000000", 16).unwrap_err(),
+            r#"strconv.ParseUint: parsing "10000000000000000": value out of range"#
+        );
+        assert_eq!(parse_uint(b"b01a13770778ab2e", 16), Ok(0xb01a_1377_0778_ab2e));
         assert_eq!(parse_bool(b"x").unwrap_err(), r#"strconv.ParseBool: parsing "x": invalid syntax"#);
         assert_eq!(parse_bool(b"T"), Ok(true));
     }

@@ -1,0 +1,143 @@
+//! `member`: list, add, remove, update, promote.
+
+use etched_proto::etcdserverpb::{MemberAddResponse, MemberListResponse};
+
+use super::{Context, member_id, write};
+use crate::failure::{Exit, Failure};
+use crate::output::{Answer, Format, MemberChange};
+use crate::text::quote::quote;
+
+pub(super) async fn list(context: &Context) -> Result<(), Failure> {
+    let client = context.client()?;
+    let response = match context.args.text("consistency") {
+        "" | "l" => client.member_list().await?,
+        "s" => client.member_list_serializable().await?,
+        other => {
+            return Err(Failure::new(Exit::Unsupported, format!("unknown consistency flag \"{other}\"")));
+        }
+    };
+    context.print(&Answer::MemberList(response))
+}
+
+pub(super) async fn add(context: &Context) -> Result<(), Failure> {
+    let words = context.args.all();
+    let name = match words.as_slice() {
+        [] => return Err(Failure::arguments("member name not provided")),
+        [name] => String::from_utf8_lossy(name),
+        [..] => return Err(Failure::arguments(too_many(&words))),
+    };
+    let urls = peer_urls(context)?;
+    let client = context.client()?;
+    let response = if context.args.bool("learner") {
+        client.member_add_learner(urls).await?
+    } else {
+        client.member_add(urls).await?
+    };
+    let settings = settings(&name, context.args.text("peer-urls"), &response);
+    context.print(&Answer::MemberAdd(response))?;
+    if context.style.format == Format::Simple { write(settings.as_bytes()) } else { Ok(()) }
+}
+
+/// A URL among the arguments was meant for the flag.
+fn too_many(words: &[Vec<u8>]) -> String {
+    let mut text = "too many arguments".to_owned();
+    for word in words.iter().map(|word| String::from_utf8_lossy(word)) {
+        if word.to_lowercase().starts_with("http") {
+            text.push_str(&format!(", did you mean --peer-urls={word}"));
+        }
+    }
+    text
+}
+
+/// The variables with which the new member is to be started.
+fn settings(name: &str, urls: &str, response: &MemberAddResponse) -> String {
+    let new_id = response.member.as_ref().map_or(0, |member| member.id);
+    let cluster: Vec<_> = response
+        .members
+        .iter()
+        .flat_map(|member| {
+            let name = if member.id == new_id { name } else { &member.name };
+            member.peer_ur_ls.iter().map(move |url| format!("{name}={url}"))
+        })
+        .collect();
+    let [name, cluster, urls] = [name, &cluster.join(","), urls].map(|text| quote(text.as_bytes()));
+    format!(
+        "\nETCD_NAME={name}\nETCD_INITIAL_CLUSTER={cluster}\nETCD_INITIAL_ADVERTISE_PEER_URLS={urls}\n\
+         ETCD_INITIAL_CLUSTER_STATE=\"existing\"\n"
+    )
+}
+
+pub(super) async fn remove(context: &Context) -> Result<(), Failure> {
+    let id = only_member_id(context)?;
+    let response = context.client()?.member_remove(id).await?;
+    let response = MemberListResponse { header: response.header, members: response.members };
+    context.print(&Answer::MemberChanged { change: MemberChange::Removed, id, response })
+}
+
+pub(super) async fn update(context: &Context) -> Result<(), Failure> {
+    let id = only_member_id(context)?;
+    let response = context.client()?.member_update(id, peer_urls(context)?).await?;
+    let response = MemberListResponse { header: response.header, members: response.members };
+    context.print(&Answer::MemberChanged { change: MemberChange::Updated, id, response })
+}
+
+pub(super) async fn promote(context: &Context) -> Result<(), Failure> {
+    let id = only_member_id(context)?;
+    let response = context.client()?.member_promote(id).await?;
+    let response = MemberListResponse { header: response.header, members: response.members };
+    context.print(&Answer::MemberChanged { change: MemberChange::Promoted, id, response })
+}
+
+/// The only argument of a command: the id of a member.
+fn only_member_id(context: &Context) -> Result<u64, Failure> {
+    let words = context.args.all();
+    let [id] = words.as_slice() else { return Err(Failure::arguments("member ID is not provided")) };
+    member_id(id).map_err(|why| Failure::arguments(format!("bad member ID arg ({why}), expecting ID in Hex")))
+}
+
+fn peer_urls(context: &Context) -> Result<Vec<String>, Failure> {
+    let urls = context.args.text("peer-urls");
+    if urls.is_empty() {
+        return Err(Failure::arguments("member peer urls not provided"));
+    }
+    Ok(urls.split(',').map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use etched_proto::etcdserverpb::Member;
+
+    use super::*;
+
+    #[test]
+    fn a_url_among_the_arguments_is_taken_for_a_forgotten_flag() {
+        let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(
+            too_many(&words("m4 HTTP://a:1")),
+            "too many arguments, did you mean --peer-urls=HTTP://a:1"
+        );
+        assert_eq!(too_many(&words("m4 m5")), "too many arguments");
+    }
+
+    #[test]
+    fn the_new_member_is_told_how_to_start() {
+        let member = |id, name: &str, urls: &[&str]| Member {
+            id,
+            name: name.to_owned(),
+            peer_ur_ls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..Member::default()
+        };
+        let new = member(2, "", &["http://b:1", "http://b:2"]);
+        let response = MemberAddResponse {
+            header: None,
+            member: Some(new.clone()),
+            members: vec![member(1, "m1", &["http://a:1"]), new],
+        };
+        let expected = "\n\
+            ETCD_NAME=\"m2\"\n\
+            ETCD_INITIAL_CLUSTER=\"m1=http://a:1,m2=http://b:1,m2=http://b:2\"\n\
+            ETCD_INITIAL_ADVERTISE_PEER_URLS=\"http://b:1,http://b:2\"\n\
+            ETCD_INITIAL_CLUSTER_STATE=\"existing\"\n";
+        assert_eq!(settings("m2", "http://b:1,http://b:2", &response), expected);
+    }
+}

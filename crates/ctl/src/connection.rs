@@ -1,0 +1,161 @@
+//! Reads the flags that say how to reach the cluster: endpoints, time limits, TLS.
+
+use std::path::Path;
+use std::time::Duration;
+
+use etched_client::{Options, Tls};
+
+use crate::args::Args;
+use crate::discovery;
+use crate::failure::{Exit, Failure, text_of_io};
+use crate::spec::{Flag, GLOBAL_FLAGS};
+use crate::text::duration;
+
+/// The options of the client.
+///
+/// # Errors
+///
+/// Certificates and keys are read here.
+pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
+    let mut options = Options::default();
+    options.request_timeout = Some(duration_of(args, "command-timeout"));
+    options.dial_timeout = duration_of(args, "dial-timeout");
+    options.keepalive_interval = duration_of(args, "keepalive-time");
+    options.keepalive_timeout = duration_of(args, "keepalive-timeout");
+    let size = |flag| usize::try_from(args.int(flag)).ok().filter(|bytes| *bytes > 0);
+    options.request_bytes_max = size("max-request-bytes").unwrap_or(options.request_bytes_max);
+    options.response_bytes_max = size("max-recv-bytes").unwrap_or(options.response_bytes_max);
+    options.tls = tls(args)?;
+    Ok(options)
+}
+
+/// The endpoints that the flags name, or that the domain of `--discovery-srv` lists.
+///
+/// # Errors
+///
+/// The domain may have no such records.
+pub(crate) fn endpoints(args: &Args) -> Result<Vec<String>, Failure> {
+    let domain = args.text("discovery-srv");
+    if !domain.is_empty() {
+        let found = discovery::endpoints(domain, args.text("discovery-srv-name"))
+            .map_err(|why| Failure::new(Exit::Request, why))?;
+        let (found, insecure): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|url| accepts_insecure(args) || !url.starts_with("http://"));
+        insecure.iter().for_each(|url| eprintln!("ignoring discovered insecure endpoint \"{url}\""));
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    let given = if args.is_given("endpoints") { args.text("endpoints") } else { default_of("endpoints") };
+    let all = given.split(',').map(|endpoint| endpoint.trim().to_owned());
+    let all: Vec<_> = all.filter(|endpoint| !endpoint.is_empty()).collect();
+    if all.is_empty() {
+        return Err(Failure::new(Exit::Connection, "etcdclient: no available endpoints"));
+    }
+    Ok(all)
+}
+
+/// The value of a flag of all commands that is a duration.
+pub(crate) fn duration_of(args: &Args, name: &str) -> Duration {
+    let value = if args.is_given(name) { args.text(name) } else { default_of(name) };
+    duration::parse(value).expect("values are checked when they are read")
+}
+
+/// A switch of all commands that is on unless it is given as off.
+fn is_on(args: &Args, name: &str) -> bool {
+    if args.is_given(name) { args.bool(name) } else { default_of(name) == "true" }
+}
+
+fn default_of(name: &str) -> &'static str {
+    let named = |flag: &&Flag| flag.name == name;
+    GLOBAL_FLAGS.iter().find(named).expect("the flag is in the table").default
+}
+
+fn accepts_insecure(args: &Args) -> bool {
+    is_on(args, "insecure-discovery")
+}
+
+/// The settings of TLS, if any flag asks for it.
+fn tls(args: &Args) -> Result<Option<Tls>, Failure> {
+    for flag in ["cert", "key", "cacert"] {
+        if args.is_given(flag) && args.text(flag).is_empty() {
+            return Err(Failure::arguments(format!("empty string is passed to --{flag} option")));
+        }
+    }
+    let (cert, key, cacert) = (args.text("cert"), args.text("key"), args.text("cacert"));
+    let server_name = if accepts_insecure(args) { "" } else { args.text("discovery-srv") };
+    let any_file = [cert, key, cacert, server_name].iter().any(|text| !text.is_empty());
+    let unverified = args.bool("insecure-skip-tls-verify");
+    if !any_file && !unverified && is_on(args, "insecure-transport") {
+        return Ok(None);
+    }
+    if cert.is_empty() != key.is_empty() {
+        let text = format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]");
+        return Err(Failure::arguments(text));
+    }
+    let mut builder = Tls::builder();
+    if !cert.is_empty() {
+        builder = builder.identity(read(cert)?, read(key)?);
+    }
+    if !cacert.is_empty() {
+        builder = builder.trust(read(cacert)?);
+    }
+    if !server_name.is_empty() {
+        builder = builder.server_name(server_name);
+    }
+    if unverified {
+        builder = builder.skip_verification();
+    }
+    let tls = builder.build().map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Failure::arguments(format!("tls: {error}{cause}"))
+    })?;
+    Ok(Some(tls))
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::arguments(text_of_io("open", Path::new(path), &error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Args {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
+        Args::parse(&[GLOBAL_FLAGS], &words).unwrap()
+    }
+
+    #[test]
+    fn endpoints_are_split_and_trimmed() {
+        assert_eq!(endpoints(&args("")).unwrap(), ["127.0.0.1:2379"]);
+        assert_eq!(endpoints(&args("--endpoints a:1,,b:2")).unwrap(), ["a:1", "b:2"]);
+        let none = endpoints(&args("--endpoints=")).unwrap_err();
+        assert_eq!(
+            (none.exit, none.message.as_str()),
+            (Exit::Connection, "etcdclient: no available endpoints")
+        );
+    }
+
+    #[test]
+    fn tls_is_used_if_a_flag_asks_for_it() {
+        assert!(tls(&args("")).unwrap().is_none());
+        assert!(tls(&args("--insecure-transport=false")).unwrap().is_some());
+        assert!(tls(&args("--insecure-skip-tls-verify")).unwrap().is_some());
+        assert!(tls(&args("--discovery-srv a.b --insecure-discovery=false")).unwrap().is_some());
+        assert!(tls(&args("--discovery-srv a.b")).unwrap().is_none());
+    }
+
+    #[test]
+    fn mistakes_about_certificates_have_etcdctls_words() {
+        let wrong = |line: &str| tls(&args(line)).unwrap_err();
+        for (line, text) in [
+            ("--cert=", "empty string is passed to --cert option"),
+            ("--cert a", "KeyFile and CertFile must both be present[key: , cert: a]"),
+            ("--cert /nonexistent/c --key k", "open /nonexistent/c: no such file or directory"),
+            ("--cacert /nonexistent/c", "open /nonexistent/c: no such file or directory"),
+        ] {
+            assert_eq!((wrong(line).exit, wrong(line).message.as_str()), (Exit::Arguments, text));
+        }
+    }
+}
