@@ -95,7 +95,7 @@ struct Shared {
     failed: AtomicBool,
     failure: OnceLock<String>,
     /// Dropped last, when nothing touches the file any more.
-    _lock: Box<dyn DiskLock>,
+    lock: Arc<dyn DiskLock>,
 }
 
 impl RedbBackend {
@@ -117,14 +117,29 @@ impl RedbBackend {
         open::open(disk, path, options)
     }
 
-    fn new(database: Database, file: Arc<File>, usage: Usage, lock: Box<dyn DiskLock>) -> Self {
+    /// Creates a further file at `path`, in the directory of this one, and shares its lock: to be filled and
+    /// to take this one's place by a change of names.
+    ///
+    /// # Errors
+    ///
+    /// There is a file of that name, or the disk fails.
+    pub fn create_beside(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        options: RedbOptions,
+    ) -> Result<Self, CreateError> {
+        open::create_locked(disk, path, options, Arc::clone(&self.shared.lock))
+    }
+
+    fn new(database: Database, file: Arc<File>, usage: Usage, lock: Arc<dyn DiskLock>) -> Self {
         let shared = Shared {
             database,
             file,
             usage: Mutex::new(usage),
             failed: AtomicBool::new(false),
             failure: OnceLock::new(),
-            _lock: lock,
+            lock,
         };
         Self { shared: Arc::new(shared) }
     }

@@ -86,6 +86,16 @@ pub(super) fn create(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Resu
     let lock = disk.lock(directory_of(path)).map_err(|error| {
         if error.is_in_use() { CreateError::InUse(path.to_owned()) } else { error.into() }
     })?;
+    create_locked(disk, path, options, Arc::from(lock))
+}
+
+/// The caller has the directory.
+pub(super) fn create_locked(
+    disk: &dyn Disk,
+    path: &Path,
+    options: RedbOptions,
+    lock: Arc<dyn DiskLock>,
+) -> Result<RedbBackend, CreateError> {
     if disk.exists(path)? {
         return Err(CreateError::Exists(path.to_owned()));
     }
@@ -139,7 +149,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
         // Derived tables that an older version did not have begin empty; who uses them makes their content.
         write_tables(&database, &usage).map_err(|error| OpenError::Storage(error.to_string()))?;
     }
-    Ok(RedbBackend::new(database, file, usage, lock))
+    Ok(RedbBackend::new(database, file, usage, Arc::from(lock)))
 }
 
 fn builder(options: RedbOptions) -> Builder {

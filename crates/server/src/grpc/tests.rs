@@ -21,7 +21,7 @@ use prost::Message;
 use tokio_stream::StreamExt as _;
 use tonic::Code;
 
-use crate::api::{self, Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
+use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::front::fake::{CLUSTER_ID, FakeApi, MEMBER_ID, RAFT_TERM, REVISION, Served, serve};
 
 mod by_hand;
@@ -357,7 +357,7 @@ async fn members_are_changed_and_a_promotion_is_passed_on_to_the_leader() {
     let served = serve(
         FakeApi::new(|request| match request {
             Request::MemberAdd { peer_urls, is_learner: true, .. } => {
-                let member = api::MemberEntry {
+                let member = MemberEntry {
                     id: 7,
                     name: String::new(),
                     peer_urls: peer_urls.clone(),

@@ -120,9 +120,10 @@ impl Core {
         let Self { wal, backend, view, reader, peers, .. } = self;
         wal.close()?;
         // The backend is closed in good order when nobody has it any more.
+        peers.transport.stop();
+        *peers.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop((view, reader));
         backend.finish();
-        peers.transport.stop();
         Ok(())
     }
 

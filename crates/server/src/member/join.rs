@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use etched_state_machine::bootstrap_changes;
+use tokio::task::JoinSet;
 
 use crate::api::MemberEntry;
 use crate::flags::{self, ClusterState, MemberOptions, Options};
@@ -16,7 +17,7 @@ use crate::peer::{PeerClient, PeerIdentity, PeerInfo, Secure};
 /// How long one member may take to say who is in its cluster.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same when a member only asks whether it is known already; the others may not have been started yet.
-const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
+const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Why a member cannot be part of the cluster that the flags name; in etcd's words.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +133,7 @@ fn describe(members: &[MemberEntry]) -> String {
     format!("{{{}}}", all.join(" "))
 }
 
-/// The cluster's id and members, from the first member that answers.
+/// The cluster's id and members, from the first member that answers; all are asked at once.
 fn ask(
     options: &Options,
     others: &[&PeerInfo],
@@ -144,15 +145,23 @@ fn ask(
     let client = PeerClient::new(&identity, secure);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut asking = JoinSet::new();
         for peer in others {
-            match tokio::time::timeout(time_max, client.members(&peer.urls)).await {
-                Ok(Ok(answer)) => return Ok(Some(answer)),
-                Ok(Err(error)) => {
-                    log!(Warn, "failed to get cluster response", "peer-urls" => peer.urls.join(","), "error" => error.to_string());
-                }
-                Err(_) => {
-                    log!(Warn, "failed to get cluster response", "peer-urls" => peer.urls.join(","), "error" => "timed out");
-                }
+            let (client, urls) = (client.clone(), peer.urls.clone());
+            asking.spawn(async move {
+                let answered = tokio::time::timeout(time_max, client.members(&urls)).await;
+                let reason = match answered {
+                    Ok(Ok(answer)) => return Some(answer),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "timed out".to_owned(),
+                };
+                log!(Warn, "failed to get cluster response", "peer-urls" => urls.join(","), "error" => reason);
+                None
+            });
+        }
+        while let Some(answered) = asking.join_next().await {
+            if let Ok(Some(answer)) = answered {
+                return Ok(Some(answer));
             }
         }
         Ok(None)

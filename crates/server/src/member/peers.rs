@@ -1,9 +1,9 @@
 //! Between the transport and the core thread: what other members send and ask.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use etched_backend::RedbOptions;
+use etched_backend::{RedbBackend, RedbOptions};
 use etched_disk::Disk;
 use etched_replica::raft::{Message, SnapshotDelivery};
 
@@ -19,7 +19,8 @@ use crate::peer::{Asked, PeerHash, PeerQuestions, PeerSink, PeerVersions};
 pub(crate) struct Sink {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) member_dir: PathBuf,
+    /// The backend in use; replaced with each installation, gone when the member has ended.
+    pub(crate) current: Arc<Mutex<Option<RedbBackend>>>,
     pub(crate) backend_options: RedbOptions,
 }
 
@@ -31,11 +32,13 @@ impl PeerSink for Sink {
     /// The backend is made on a thread of its own, and only then does consensus hear of the snapshot.
     fn on_snapshot(&self, message: Message, database: PathBuf) {
         let (inbox, disk) = (Arc::clone(&self.inbox), Arc::clone(&self.disk));
-        let (member_dir, options) = (self.member_dir.clone(), self.backend_options);
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(current) = current else { return };
+        let options = self.backend_options;
         let work = move || {
             let index = message.snapshot().map_or(0, |meta| meta.index);
             log!(Info, "reading in a received snapshot", "snapshot-index" => index);
-            match incoming::build(&*disk, &member_dir, &database, index, options) {
+            match incoming::build(&*disk, &current, &database, index, options) {
                 Ok(incoming) => inbox.push_peer(PeerEvent::Snapshot { message, incoming }),
                 Err(error) => {
                     log!(Error, "a received snapshot cannot be used", "snapshot-index" => index, "error" => error.to_string());

@@ -128,7 +128,7 @@ fn run(
     metrics: Arc<Metrics>,
     secure: Option<Secure>,
 ) -> Result<RunningMember, StartError> {
-    let Storage { member_id, cluster_id, disk, wal, member_dir, snapshot_dir, backend, restored, lock } = storage;
+    let Storage { member_id, cluster_id, disk, wal, snapshot_dir, backend, restored, lock } = storage;
     log!(
         Info, "starting local member",
         "local-member-id" => format!("{member_id:x}"), "cluster-id" => format!("{cluster_id:x}")
@@ -149,6 +149,7 @@ fn run(
         client: PeerClient::new(&identity, secure.clone()),
         request_timeout: request_timeout(options),
     });
+    let current = Arc::new(Mutex::new(Some(backend.clone())));
     let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
     let (transport, peer_service) = HttpTransport::start(PeerStart {
         identity,
@@ -156,7 +157,7 @@ fn run(
         sink: Arc::new(Sink {
             inbox: Arc::clone(&inbox),
             disk: Arc::clone(&disk),
-            member_dir,
+            current: Arc::clone(&current),
             backend_options: backend_options(),
         }),
         questions: Arc::new(Questions { link: upkeep.link() }),
@@ -175,7 +176,7 @@ fn run(
         member,
         wal,
         member_id,
-        peers: Peers { transport, known_before, received: None, installing: None },
+        peers: Peers { transport, known_before, current, received: None, installing: None },
         disk,
         snapshot_dir,
         view: Arc::new(view),

@@ -1,9 +1,9 @@
 //! The core thread's part with other members: messages, snapshots both ways, who the members are.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use etched_backend::Backend as _;
+use etched_backend::{Backend as _, RedbBackend};
 use etched_replica::raft::{Message, SnapshotDelivery};
 use etched_replica::{Install, LogSnapshot, MemberEntry, SendSnapshot};
 
@@ -20,6 +20,8 @@ pub(crate) struct Peers {
     pub(crate) transport: Arc<dyn PeerTransport>,
     /// Those that were known before the log said who they are; needed until this member is one of them.
     pub(crate) known_before: Vec<PeerInfo>,
+    /// The backend in use, for whoever makes the next one beside it.
+    pub(crate) current: Arc<Mutex<Option<RedbBackend>>>,
     /// The newest snapshot that was received and not yet installed.
     pub(crate) received: Option<(u64, Incoming)>,
     /// A backend that was installed, but whose snapshot is not yet recorded in the log.
@@ -123,6 +125,7 @@ impl Core {
         self.drain_backend()?;
         self.view = Arc::new(backend.view().map_err(|error| CoreError::Thread(error.to_string()))?);
         self.reader = backend.clone();
+        *self.peers.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend.clone());
         if !self.backend.replace(backend) {
             return Err(CoreError::Thread("the backend thread has ended".into()));
         }
