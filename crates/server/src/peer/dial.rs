@@ -22,7 +22,8 @@ use super::{PeerIo, Secure};
 use crate::flags::{Scheme, Url};
 
 /// How long nothing may arrive on a connection, or be accepted by it, before it counts as broken; as in etcd.
-pub(super) const STALL_MAX: Duration = Duration::from_secs(5);
+pub(super) const STALL_MAX: Duration = Duration::from_millis(STALL_MILLIS);
+pub(super) const STALL_MILLIS: u64 = 5000;
 /// After this time without data the kernel asks whether the other side is there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// Bytes of an answer that is not a stream.

@@ -11,7 +11,7 @@ use etched_replica::raft::Message;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::codec::{Encoder, StreamKind};
-use super::dial::STALL_MAX;
+use super::dial::STALL_MILLIS;
 use super::remote::Peer;
 
 /// Messages that wait for one stream; when there are more, the newest are dropped and the member is reported as not
@@ -20,7 +20,7 @@ pub(super) const OUTBOX_MESSAGES_MAX: usize = 4096;
 /// Bytes that are encoded at a time.
 const FRAME_BYTES: usize = 1 << 20;
 /// A stream on which nothing was sent for so long gets a sign of life; three fit into the reader's patience.
-const BEAT_AFTER: Duration = Duration::from_nanos(STALL_MAX.as_nanos() as u64 / 3);
+const BEAT_AFTER: Duration = Duration::from_millis(STALL_MILLIS / 3);
 
 /// The queue of one stream to one member.
 #[derive(Debug, Default)]

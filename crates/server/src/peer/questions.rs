@@ -20,7 +20,6 @@ use crate::grpc::status::message_of;
 const QUESTION_BYTES_MAX: usize = 64 << 10;
 
 pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
-pub(super) const NOT_PRIMARY: &str = "not a primary lessor";
 pub(super) const BEHIND: &str = "waiting for node to catch up its applied index has timed out";
 pub(super) const MEMBER_NOT_FOUND: &str = "membership: ID not found";
 pub(super) const NOT_LEARNER: &str = "membership: can only promote a learner member";
@@ -206,11 +205,11 @@ impl Answers {
 
 /// Why a lease was not looked at; a member that does not lead answers a status that depends on the question.
 fn refuse_lease(error: &ApiError, otherwise: StatusCode) -> Response<Bytes> {
-    match error {
-        ApiError::Timeout => head::plain(StatusCode::REQUEST_TIMEOUT, BEHIND),
-        ApiError::NotPrimary => head::plain(otherwise, NOT_PRIMARY),
-        other => head::plain(otherwise, &message_of(other)),
+    if matches!(error, ApiError::Timeout) {
+        return head::plain(StatusCode::REQUEST_TIMEOUT, BEHIND);
     }
+    // One of the texts is that of a member that does not lead.
+    head::plain(otherwise, &message_of(error))
 }
 
 async fn read_question(body: Incoming) -> Result<Bytes, Response<Bytes>> {

@@ -114,22 +114,23 @@ impl PeerService {
     }
 
     /// What messages and snapshots have in common: whom they come from.
-    fn check_post(&self, head: &Parts) -> Result<(), Response<Bytes>> {
+    /// The answer if it is to be refused.
+    fn refuse_post(&self, head: &Parts) -> Option<Response<Bytes>> {
         if head.method != Method::POST {
-            return Err(head::method_not_allowed(Some("POST")));
+            return Some(head::method_not_allowed(Some("POST")));
         }
         if let Err(text) = head::check_request(&head.headers, &self.core.shared.identity) {
-            return Err(self.with_cluster_id(head::plain(StatusCode::PRECONDITION_FAILED, text)));
+            return Some(self.with_cluster_id(head::plain(StatusCode::PRECONDITION_FAILED, text)));
         }
         if let Some(from) = head::parse_hex(head::text(&head.headers, &head::SERVER_FROM)) {
             self.add_stranger(from, &head.headers);
         }
-        Ok(())
+        None
     }
 
     /// Takes a single message.
     async fn message(&self, head: &Parts, body: Incoming) -> Response<Bytes> {
-        if let Err(refused) = self.check_post(head) {
+        if let Some(refused) = self.refuse_post(head) {
             return refused;
         }
         let failed = |from: u64, status, text| {
@@ -174,15 +175,13 @@ impl PeerService {
     }
 
     async fn snapshot(&self, head: &Parts, body: Incoming) -> Response<Bytes> {
-        match self.check_post(head) {
-            Ok(()) => self.with_cluster_id(receive::receive(&self.core, body).await),
-            Err(refused) => {
-                let numbers = self.core.numbers_of(0);
-                numbers.snapshots_received.begin();
-                numbers.snapshots_received.fail();
-                refused
-            }
-        }
+        let Some(refused) = self.refuse_post(head) else {
+            return self.with_cluster_id(receive::receive(&self.core, body).await);
+        };
+        let numbers = self.core.numbers_of(0);
+        numbers.snapshots_received.begin();
+        numbers.snapshots_received.fail();
+        refused
     }
 
     fn with_cluster_id<B>(&self, mut response: Response<B>) -> Response<B> {
