@@ -18,3 +18,4 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 pub mod peer;
+pub mod tls;

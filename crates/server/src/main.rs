@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use etched::api::Api;
-use etched::flags::{self, Options};
-use etched::front::{Fronts, Listeners, PeerFront};
+use etched::flags::{self, CertificateError, Options};
+use etched::front::{BindError, Fronts, Listeners, PeerFront};
 use etched::member::{self, RunningMember};
 use etched::metrics::{Metrics, raise_open_file_limit};
+use etched::peer::{PeerIo, Secure};
+use etched::tls::Connector;
 use etched::{log, logging};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,26 +40,37 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     loaded.notices.iter().for_each(flags::Notice::emit);
-    let result = run(&loaded.options);
+    let result = run(loaded.options);
     match result {
         Ok(End::Signal(signal)) => end_by(signal),
         Ok(End::Member) => ExitCode::SUCCESS,
         Err(error) => {
-            log!(Fatal, "the server cannot go on", "error" => format!("{error:#}"));
+            log!(Fatal, headline(&error), "error" => format!("{error:#}"));
             logging::flush();
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(options: &Options) -> anyhow::Result<End> {
+/// The message of the last line: etcd's, where it has one of its own.
+fn headline(error: &anyhow::Error) -> &'static str {
+    if let Some(error) = error.downcast_ref::<BindError>() {
+        return error.headline();
+    }
+    error.downcast_ref::<CertificateError>().map_or("the server cannot go on", |error| error.headline)
+}
+
+fn run(mut options: Options) -> anyhow::Result<End> {
     raise_open_file_limit();
     options.log_starting();
+    options.make_certificates()?;
+    let options = &options;
     let mut listeners = Listeners::default();
-    listeners.bind_peers(&options.member.listen_peer_urls, options.listen.reuse_port)?;
-    listeners.bind_clients(&options.listen)?;
+    listeners.bind_peers(options)?;
+    listeners.bind_clients(options)?;
     let metrics = Arc::new(Metrics::new(options.http.extensive_metrics));
-    let member = member::start(options, Arc::clone(&metrics), None)?;
+    let secure = options.peer_connector()?.map(|connector| secure(Arc::new(connector)));
+    let member = member::start(options, Arc::clone(&metrics), secure)?;
     let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
     if !member.wait_until_ready() {
         member.join().context("the member ended before it was ready")?;
@@ -85,6 +98,17 @@ fn run(options: &Options) -> anyhow::Result<End> {
     log!(Info, "closed etcd server", "name" => options.member.name.clone());
     logging::flush();
     Ok(end)
+}
+
+/// TLS for connections to other members.
+fn secure(connector: Arc<Connector>) -> Secure {
+    Arc::new(move |host, stream| {
+        let connector = Arc::clone(&connector);
+        Box::pin(async move {
+            let stream = connector.connect(&host, stream).await?;
+            Ok(Box::new(stream) as Box<dyn PeerIo>)
+        })
+    })
 }
 
 /// Waits for a signal, or for the member to end by itself.

@@ -22,6 +22,7 @@ mod gates;
 mod help;
 mod options;
 mod report;
+mod security;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use options::{
     AutoCompaction, CheckOptions, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions,
     Options, StoreOptions,
 };
+pub use security::{CertificateError, SecurityOptions};
 pub use url::{Scheme, Url, joined, texts};
 
 use typed::Typed;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::gates::Gates;
+use super::security::{self, SecurityOptions};
 use super::typed::Typed;
 use super::url::Url;
 use super::value::{parse_duration, parse_signed, parse_unsigned};
@@ -25,6 +26,8 @@ pub struct Options {
     pub limits: LimitOptions,
     /// What is listened on, and by how many threads.
     pub listen: ListenOptions,
+    /// TLS.
+    pub security: SecurityOptions,
     /// The HTTP side.
     pub http: HttpOptions,
     /// Log lines.
@@ -208,6 +211,7 @@ pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
         store: store_options(typed)?,
         limits: limit_options(typed)?,
         listen: listen_options(typed)?,
+        security: security::build(typed)?,
         http: http_options(typed)?,
         checks: check_options(typed, &gates)?,
         gates,
@@ -419,7 +423,7 @@ fn urls(typed: &Typed, name: &str) -> Result<Vec<Url>, Problem> {
     }
 }
 
-fn unsigned(typed: &Typed, name: &str) -> Result<u64, Problem> {
+pub(super) fn unsigned(typed: &Typed, name: &str) -> Result<u64, Problem> {
     parse_unsigned(typed.text(name), u64::MAX).map_err(|error| malformed(typed, name, error))
 }
 

@@ -215,8 +215,6 @@ use Support::{Full, NoEffect};
 const OFF: &[&str] = &["false"];
 const ON: &[&str] = &["true"];
 const EMPTY: &[&str] = &[""];
-const TLS: Support = later("TLS", EMPTY);
-const TLS_OFF: Support = later("TLS", OFF);
 const DISCOVERY: Support = later("discovery", EMPTY);
 const OWN_STORE: Support = NoEffect("the store is not bbolt");
 const OWN_RETENTION: Support = NoEffect("files that are no longer needed are removed at once");
@@ -285,30 +283,30 @@ pub const FLAGS: &[Flag] = &[
     flag(Clustering, "max-learners", Signed, "1", Full, "Most members that do not vote."),
     flag(Clustering, "v2-deprecation", Choice(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", NoEffect("it is deprecated"), "Phase of the v2 store. Deprecated."),
 
-    flag(Security, "cert-file", Text, "", TLS, "Certificate for clients."),
-    flag(Security, "key-file", Text, "", TLS, "Key of the certificate for clients."),
-    flag(Security, "client-cert-auth", Bool, "false", TLS_OFF, "Whether clients must show a certificate."),
-    flag(Security, "client-cert-file", Text, "", TLS, "Certificate of this member as a client."),
-    flag(Security, "client-key-file", Text, "", TLS, "Key of this member as a client."),
-    flag(Security, "client-crl-file", Text, "", TLS, "Revoked client certificates."),
-    flag(Security, "client-cert-allowed-hostname", List, "", TLS, "Names of which a client's certificate must have one."),
-    flag(Security, "trusted-ca-file", Text, "", TLS, "Certificate authorities of clients."),
-    flag(Security, "auto-tls", Bool, "false", TLS_OFF, "Whether certificates for clients are made."),
-    flag(Security, "peer-cert-file", Text, "", TLS, "Certificate for members."),
-    flag(Security, "peer-key-file", Text, "", TLS, "Key of the certificate for members."),
-    flag(Security, "peer-client-cert-auth", Bool, "false", TLS_OFF, "Whether members must show a certificate."),
-    flag(Security, "peer-client-cert-file", Text, "", TLS, "Certificate for calls to members."),
-    flag(Security, "peer-client-key-file", Text, "", TLS, "Key for calls to members."),
-    flag(Security, "peer-trusted-ca-file", Text, "", TLS, "Certificate authorities of members."),
-    flag(Security, "peer-cert-allowed-cn", List, "", TLS, "Common names allowed to members."),
-    flag(Security, "peer-cert-allowed-hostname", List, "", TLS, "Names of which a member's certificate must have one."),
-    flag(Security, "peer-auto-tls", Bool, "false", TLS_OFF, "Whether certificates for members are made."),
-    flag(Security, "peer-crl-file", Text, "", TLS, "Revoked certificates of members."),
-    flag(Security, "peer-skip-client-san-verification", Bool, "false", TLS_OFF, "Whether the address in a member's certificate goes unchecked."),
-    flag(Security, "self-signed-cert-validity", Unsigned, "1", later("TLS", &["1"]), "Years that a made certificate is valid."),
-    flag(Security, "cipher-suites", List, "", TLS, "Cipher suites to offer."),
-    flag(Security, "tls-min-version", Text, "TLS1.2", later("TLS", &["TLS1.2"]), "Oldest TLS version."),
-    flag(Security, "tls-max-version", Text, "", TLS, "Newest TLS version."),
+    flag(Security, "cert-file", Text, "", Full, "Certificate for clients."),
+    flag(Security, "key-file", Text, "", Full, "Key of the certificate for clients."),
+    flag(Security, "client-cert-auth", Bool, "false", Full, "Whether clients must show a certificate."),
+    flag(Security, "client-cert-file", Text, "", Full, "Certificate of this member as a client."),
+    flag(Security, "client-key-file", Text, "", Full, "Key of this member as a client."),
+    flag(Security, "client-crl-file", Text, "", Full, "Revoked client certificates."),
+    flag(Security, "client-cert-allowed-hostname", List, "", Full, "Names of which a client's certificate must have one."),
+    flag(Security, "trusted-ca-file", Text, "", Full, "Certificate authorities of clients."),
+    flag(Security, "auto-tls", Bool, "false", Full, "Whether certificates for clients are made."),
+    flag(Security, "peer-cert-file", Text, "", Full, "Certificate for members."),
+    flag(Security, "peer-key-file", Text, "", Full, "Key of the certificate for members."),
+    flag(Security, "peer-client-cert-auth", Bool, "false", Full, "Whether members must show a certificate."),
+    flag(Security, "peer-client-cert-file", Text, "", Full, "Certificate for calls to members."),
+    flag(Security, "peer-client-key-file", Text, "", Full, "Key for calls to members."),
+    flag(Security, "peer-trusted-ca-file", Text, "", Full, "Certificate authorities of members."),
+    flag(Security, "peer-cert-allowed-cn", List, "", Full, "Common names allowed to members."),
+    flag(Security, "peer-cert-allowed-hostname", List, "", Full, "Names of which a member's certificate must have one."),
+    flag(Security, "peer-auto-tls", Bool, "false", Full, "Whether certificates for members are made."),
+    flag(Security, "peer-crl-file", Text, "", Full, "Revoked certificates of members."),
+    flag(Security, "peer-skip-client-san-verification", Bool, "false", Full, "Whether the address in a member's certificate goes unchecked."),
+    flag(Security, "self-signed-cert-validity", Unsigned, "1", Full, "Years that a made certificate is valid."),
+    flag(Security, "cipher-suites", List, "", Full, "Cipher suites to offer."),
+    flag(Security, "tls-min-version", Text, "TLS1.2", Full, "Oldest TLS version."),
+    flag(Security, "tls-max-version", Text, "", Full, "Newest TLS version."),
     flag(Security, "cors", Origins, "*", Full, "Origins of pages that may call; * is all."),
     flag(Security, "host-whitelist", List, "*", Full, "Host names by which HTTP clients may call without TLS; * is all."),
 

@@ -2,6 +2,7 @@
 
 use super::table::{FLAGS, Kind, Support};
 use super::*;
+use crate::tls::TlsVersion;
 
 fn arguments(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -148,18 +149,14 @@ fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
 #[test]
 fn flags_that_do_nothing_yet_are_refused_by_name_unless_they_change_nothing() {
     assert_eq!(
-        usage_error("--cert-file=server.crt"),
-        "flag -cert-file cannot be set to \"server.crt\": etched does not have TLS yet"
-    );
-    assert_eq!(
         usage_error("--auth-token=jwt,pub-key=a"),
         "flag -auth-token cannot be set to \"jwt,pub-key=a\": etched does not have authentication yet"
     );
     options("--auto-tls=false --pre-vote=1 --logger=zap --auth-token=simple --strict-reconfig-check");
-    let variables = [("ETCD_CERT_FILE".to_owned(), "a".to_owned())];
+    let variables = [("ETCD_DISCOVERY_SRV".to_owned(), "a".to_owned())];
     let (message, error) = refusal(load("etched", &[], &variables));
     assert_eq!(message, "failed to verify flags");
-    assert_eq!(error, "ETCD_CERT_FILE cannot be set to \"a\": etched does not have TLS yet");
+    assert_eq!(error, "ETCD_DISCOVERY_SRV cannot be set to \"a\": etched does not have discovery yet");
 }
 
 #[test]
@@ -228,6 +225,34 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
             "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
         ),
         (
+            "--listen-client-urls=http://127.0.0.1:1 --advertise-client-urls=http://127.0.0.1:1 --listen-client-http-urls=http://127.0.0.1:1",
+            start,
+            "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url http://127.0.0.1:1",
+        ),
+        ("--tls-min-version=x", verify, "unexpected TLS version \"x\" (must be one of: TLS1.2, TLS1.3)"),
+        (
+            "--tls-max-version=TLS1.1",
+            verify,
+            "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)",
+        ),
+        (
+            "--tls-min-version=TLS1.3 --tls-max-version=TLS1.2",
+            verify,
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            "--tls-min-version=TLS1.3 --cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            verify,
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        ("--cipher-suites=FOO", start, "unexpected TLS cipher suite \"FOO\""),
+        ("--cipher-suites=", start, "unexpected TLS cipher suite \"\""),
+        (
+            "--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA",
+            start,
+            "TLS cipher suite \"TLS_RSA_WITH_AES_128_CBC_SHA\" is not supported by etched, which offers suites with forward secrecy and authenticated encryption only",
+        ),
+        (
             "--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1",
             start,
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
@@ -275,6 +300,40 @@ fn what_members_do_together_is_chosen_by_flags() {
     let plain = load_text("").unwrap().options;
     assert_eq!((plain.checks.interval, plain.checks.compaction_interval), (None, None));
     assert_eq!(load_text("--max-learners=-1").unwrap().options.member.max_learners, 0);
+}
+
+#[test]
+fn both_sides_of_tls_have_their_flags() {
+    let security = options(
+        "--cert-file=a.crt --key-file=a.key --trusted-ca-file=ca --client-crl-file=crl --client-cert-auth \
+         --client-cert-allowed-hostname=x,y --peer-cert-file=b.crt --peer-client-cert-file=c.crt \
+         --peer-cert-allowed-cn=n,m --peer-skip-client-san-verification --peer-auto-tls \
+         --self-signed-cert-validity=3 --tls-max-version=TLS1.2 \
+         --cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    )
+    .security;
+    let (client, peer) = (&security.client, &security.peer);
+    assert_eq!(
+        client.to_string(),
+        "cert = a.crt, key = a.key, client-cert=, client-key=, trusted-ca = ca, client-cert-auth = true, crl-file = crl"
+    );
+    assert_eq!(
+        peer.to_string(),
+        "cert = b.crt, key = , client-cert=c.crt, client-key=, trusted-ca = , client-cert-auth = false, crl-file = "
+    );
+    assert_eq!((client.allowed_hosts.len(), peer.allowed_common_names.len()), (2, 2));
+    assert!(
+        peer.skip_client_san_verification
+            && peer.auto
+            && !client.auto
+            && !client.skip_client_san_verification
+    );
+    assert_eq!(peer.validity_years, 3);
+    assert_eq!((client.protocol.min, client.protocol.max), (TlsVersion::V12, TlsVersion::V12));
+    assert_eq!(client.protocol.cipher_suites.as_ref().map(Vec::len), Some(1));
+    let plain = load_text("--tls-min-version=").unwrap().options.security;
+    assert!(!plain.client.has_certificate() && plain.peer.allowed_hosts.is_empty());
+    assert_eq!(plain.peer.protocol.cipher_suites, None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::options::{Options, RAFT_TIMEOUT_MIN};
 use super::typed::Typed;
 use super::url::{Scheme, Url, joined};
 use super::value::parse_duration;
-use super::{Notice, Problem};
+use super::{Notice, Problem, security};
 use crate::logging::{Level, go_duration};
 
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(50_000);
@@ -34,7 +34,13 @@ pub(super) fn check(options: &Options, typed: &Typed, notices: &mut Vec<Notice>)
         return Err(Problem::NoAdvertisedUrls);
     }
     check_gates(options, typed)?;
-    check_schemes(options)?;
+    security::check_versions(typed)?;
+    security::check_start(
+        &options.security,
+        &listen.client_urls,
+        &listen.client_http_urls,
+        &listen.metrics_urls,
+    )?;
     warn(options, typed, notices);
     Ok(())
 }
@@ -111,29 +117,6 @@ fn check_gates(options: &Options, typed: &Typed) -> Result<(), Problem> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// TLS comes with its own flags; a URL alone cannot ask for it.
-fn check_schemes(options: &Options) -> Result<(), Problem> {
-    let listen = &options.listen;
-    for url in listen.client_urls.iter().chain(&listen.client_http_urls) {
-        if url.scheme().is_secure() {
-            return Err(Problem::Start(format!(
-                "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
-            )));
-        }
-        let twice = listen.client_urls.contains(url) && listen.client_http_urls.contains(url);
-        if twice {
-            return Err(Problem::Start(format!(
-                "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {url}"
-            )));
-        }
-    }
-    if listen.metrics_urls.iter().any(|url| url.scheme().is_secure()) {
-        let text = "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url";
-        return Err(Problem::Start(text.to_owned()));
-    }
-    Ok(())
 }
 
 fn warn(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) {

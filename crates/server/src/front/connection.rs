@@ -20,6 +20,7 @@ use tonic::body::Body;
 use crate::flags::{LimitOptions, ListenOptions};
 use crate::grpc::{self, AnswerBody, Services};
 use crate::http::{Role, Site};
+use crate::tls::Visitor;
 
 /// Time for the head of an HTTP/1.1 request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -64,16 +65,19 @@ pub(super) fn protocol(limits: &LimitOptions, listen: &ListenOptions) -> auto::B
 }
 
 /// Serves a connection until it is closed, or until what it is doing is done after the server was told to stop.
+///
+/// Who connected goes into the extensions of each request, as a [`Visitor`].
 pub(super) async fn serve<I>(
     io: I,
     role: Role,
+    visitor: Visitor,
     responder: Arc<Responder>,
     protocol: auto::Builder<TokioExecutor>,
     mut stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = protocol.serve_connection(TokioIo::new(io), Answerer { role, responder });
+    let connection = protocol.serve_connection(TokioIo::new(io), Answerer { role, visitor, responder });
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -98,6 +102,7 @@ pub(super) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 #[derive(Clone, Debug)]
 struct Answerer {
     role: Role,
+    visitor: Visitor,
     responder: Arc<Responder>,
 }
 
@@ -106,7 +111,8 @@ impl Service<Request<Incoming>> for Answerer {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        request.extensions_mut().insert(self.visitor.clone());
         let speaks_grpc = match self.role {
             Role::Client | Role::ClientGrpc => true,
             Role::ClientHttp | Role::Metrics | Role::Peer => false,

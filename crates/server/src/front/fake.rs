@@ -155,8 +155,8 @@ pub(crate) fn options(arguments: &str) -> Options {
 pub(crate) fn serve(api: Arc<FakeApi>, arguments: &str) -> Served {
     let options = options(arguments);
     let mut listeners = Listeners::default();
-    listeners.bind_clients(&options.listen).expect("a free port");
-    listeners.bind_peers(&options.member.listen_peer_urls, false).expect("a free port");
+    listeners.bind_clients(&options).expect("a free port");
+    listeners.bind_peers(&options).expect("a free port");
     let client = listeners.client_addresses()[0];
     let metrics_address = listeners.metrics_addresses()[0];
     let peer = listeners.peer_addresses()[0];

@@ -16,6 +16,7 @@
 mod calls;
 mod connection;
 mod counted;
+mod door;
 #[cfg(test)]
 pub(crate) mod fake;
 mod link;

@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::told_to_stop;
+use super::door::{Door, Raw};
 use super::listeners::{Listener, Listeners, Socket};
 use super::run::pause;
 use crate::http::Role;
@@ -86,7 +86,7 @@ async fn serve_all(listeners: Listeners, service: PeerService, mut stop: watch::
 }
 
 async fn accept(listener: Listener, service: PeerService, room: Arc<tokio::sync::Semaphore>) {
-    let Listener { socket, address, .. } = listener;
+    let Listener { socket, door, address, .. } = listener;
     let failed = |error: &io::Error| {
         crate::log!(Error, "a listener failed", "address" => address.as_str(), "error" => error.to_string());
     };
@@ -95,12 +95,13 @@ async fn accept(listener: Listener, service: PeerService, room: Arc<tokio::sync:
         Socket::Tcp(socket) => match TcpListener::from_std(socket) {
             Ok(socket) => loop {
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-                match socket.accept().await.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
+                match socket.accept().await.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream))
+                {
                     Ok(stream) => {
-                        let service = service.clone();
+                        let (service, door) = (service.clone(), door.clone());
                         serving.spawn(async move {
                             let _permit = permit;
-                            serve(stream, service).await;
+                            serve(Raw::Tcp(stream), door, service).await;
                         });
                     }
                     Err(error) => pause(&error).await,
@@ -114,10 +115,10 @@ async fn accept(listener: Listener, service: PeerService, room: Arc<tokio::sync:
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
                 match socket.accept().await {
                     Ok((stream, _)) => {
-                        let service = service.clone();
+                        let (service, door) = (service.clone(), door.clone());
                         serving.spawn(async move {
                             let _permit = permit;
-                            serve(stream, service).await;
+                            serve(Raw::Unix(stream), door, service).await;
                         });
                     }
                     Err(error) => pause(&error).await,
@@ -129,8 +130,10 @@ async fn accept(listener: Listener, service: PeerService, room: Arc<tokio::sync:
     }
 }
 
-async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: PeerService) {
-    let answer = service_fn(move |request: Request<Incoming>| {
+async fn serve(raw: Raw, door: Door, service: PeerService) {
+    let Some((io, visitor)) = door.enter(raw).await else { return };
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visitor.clone());
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.handle(request).await) }
     });

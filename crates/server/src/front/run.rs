@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{self, Responder, told_to_stop};
 use super::counted::Counted;
+use super::door::{Door, Raw};
 use super::link::Link;
 use super::listeners::{Listener, Listeners, Socket};
 use crate::api::Api;
@@ -51,9 +52,16 @@ pub struct Fronts {
 }
 
 /// A connection on its way from the acceptor to its front.
-enum Accepted {
-    Tcp(std::net::TcpStream, Role),
-    Unix(std::os::unix::net::UnixStream, Role),
+struct Accepted {
+    stream: AcceptedStream,
+    role: Role,
+    door: Door,
+}
+
+/// A connection that belongs to no runtime yet.
+enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// The acceptor's side of a front.
@@ -161,7 +169,8 @@ async fn accept_all(listeners: Listeners, desks: Vec<Desk>, mut stop: watch::Rec
 }
 
 async fn accept(listener: Listener, desks: Arc<Vec<Desk>>) {
-    let Listener { socket, role, address } = listener;
+    let Listener { socket, role, door, address, .. } = listener;
+    let accepted = |stream| Accepted { stream, role, door: door.clone() };
     let failed = |error: io::Error| {
         crate::log!(Error, "a listener failed", "address" => address.as_str(), "error" => error.to_string());
     };
@@ -169,7 +178,7 @@ async fn accept(listener: Listener, desks: Arc<Vec<Desk>>) {
         Socket::Tcp(socket) => match TcpListener::from_std(socket) {
             Ok(socket) => loop {
                 match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                    Ok(stream) => deal(&desks, Accepted::Tcp(stream, role)).await,
+                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Tcp(stream))).await,
                     Err(error) => pause(&error).await,
                 }
             },
@@ -178,7 +187,7 @@ async fn accept(listener: Listener, desks: Arc<Vec<Desk>>) {
         Socket::Unix(socket) => match UnixListener::from_std(socket) {
             Ok(socket) => loop {
                 match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                    Ok(stream) => deal(&desks, Accepted::Unix(stream, role)).await,
+                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Unix(stream))).await,
                     Err(error) => pause(&error).await,
                 }
             },
@@ -236,35 +245,31 @@ impl FrontThread {
         let (responder, protocol) = (Arc::clone(&self.responder), self.protocol.clone());
         let (stop, metrics) = (self.stop.clone(), Arc::clone(&self.metrics));
         let open = OpenCount(Arc::clone(&self.open));
-        let failed = |error: io::Error| {
-            crate::log!(Warn, "a connection cannot be served", "error" => error.to_string());
+        let Accepted { stream, role, door } = accepted;
+        let raw = match stream {
+            AcceptedStream::Tcp(stream) => Raw::tcp(stream),
+            AcceptedStream::Unix(stream) => Raw::unix(stream),
         };
-        match accepted {
-            Accepted::Tcp(stream, role) => {
-                // Without it, small answers would wait for the client's acknowledgements.
-                let stream = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
-                match stream {
-                    Ok(stream) => {
-                        let io = Counted::new(stream, metrics);
-                        serving.spawn(async move {
-                            let _open = open;
-                            connection::serve(io, role, responder, protocol, stop).await;
-                        });
-                    }
-                    Err(error) => failed(error),
-                }
+        let raw = match raw {
+            Ok(raw) => raw,
+            Err(error) => {
+                crate::log!(Warn, "a connection cannot be served", "error" => error.to_string());
+                return;
             }
-            Accepted::Unix(stream, role) => match UnixStream::from_std(stream) {
-                Ok(stream) => {
-                    let io = Counted::new(stream, metrics);
-                    serving.spawn(async move {
-                        let _open = open;
-                        connection::serve(io, role, responder, protocol, stop).await;
-                    });
-                }
-                Err(error) => failed(error),
-            },
-        }
+        };
+        serving.spawn(async move {
+            let _open = open;
+            let mut stopping = stop.clone();
+            let entered = tokio::select! {
+                entered = door.enter(raw) => entered,
+                // A handshake that is not over yet is not waited for.
+                () = told_to_stop(&mut stopping) => None,
+            };
+            if let Some((io, visitor)) = entered {
+                let io = Counted::new(io, metrics);
+                connection::serve(io, role, visitor, responder, protocol, stop).await;
+            }
+        });
     }
 }
 

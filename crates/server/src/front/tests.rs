@@ -171,7 +171,7 @@ fn a_port_that_is_taken_is_told_in_gos_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut listeners = super::Listeners::default();
-    let url = crate::flags::Url::parse(&format!("http://{address}")).unwrap();
-    let error = listeners.bind_peers(&[url], false).unwrap_err();
+    let options = super::fake::options(&format!("--listen-peer-urls=http://{address}"));
+    let error = listeners.bind_peers(&options).unwrap_err();
     assert_eq!(error.to_string(), format!("listen tcp {address}: bind: address already in use"));
 }

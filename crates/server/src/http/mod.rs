@@ -18,6 +18,7 @@ use crate::api::{Answer, MemberEntry, Request};
 use crate::flags::{Gates, HttpOptions, SERVER_VERSION};
 use crate::front::{Answered, Link};
 use crate::metrics::Subject;
+use crate::tls::Visitor;
 
 mod health;
 mod query;
@@ -169,8 +170,11 @@ impl Site {
         }
     }
 
-    /// The host that the client asked for, if it is none of those that are accepted.
+    /// The host that the client asked for, if it is none of those that are accepted without TLS.
     fn foreign_host(&self, head: &Parts) -> Option<String> {
+        if head.extensions.get::<Visitor>().is_some_and(|visitor| visitor.is_secure) {
+            return None;
+        }
         let accepted = self.options.hosts.as_ref()?;
         let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let authority = authority.or_else(|| head.uri.authority().map(|authority| authority.as_str()));

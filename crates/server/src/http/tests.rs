@@ -222,7 +222,7 @@ fn http_and_grpc_can_be_kept_apart() {
     let arguments = "--listen-client-http-urls=http://127.0.0.2:0";
     let mut listeners = crate::front::Listeners::default();
     let options = crate::front::fake::options(arguments);
-    listeners.bind_clients(&options.listen).unwrap();
+    listeners.bind_clients(&options).unwrap();
     assert_eq!(listeners.client_addresses().len(), 1);
     let served = serve(FakeApi::new(healthy), arguments);
     assert_eq!(ask(served.client, "GET /version").0, "HTTP/1.1 404 Not Found", "this listener is for gRPC");
