@@ -1,7 +1,7 @@
 //! Whether another member can be spoken with.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::PeerSink;
 use crate::logging::Value;
@@ -12,18 +12,26 @@ pub(super) struct Status {
     id: u64,
     sink: Arc<dyn PeerSink>,
     numbers: Arc<PeerNumbers>,
-    is_active: Mutex<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Inactive,
+    Active,
+    /// The member is not spoken with any more; what its last tasks have to say does not count.
+    Closed,
 }
 
 impl Status {
     pub(super) fn new(id: u64, sink: Arc<dyn PeerSink>, numbers: Arc<PeerNumbers>) -> Self {
-        Self { id, sink, numbers, is_active: Mutex::new(false) }
+        Self { id, sink, numbers, state: Mutex::new(State::Inactive) }
     }
 
     pub(super) fn activate(&self) {
-        let mut is_active = self.is_active.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_active {
-            *is_active = true;
+        let mut state = self.lock();
+        if *state == State::Inactive {
+            *state = State::Active;
             crate::log!(Info, "peer became active", "peer-id" => Value::hex(self.id));
             self.numbers.activated();
             // Under the lock, so that changes are told in their order.
@@ -34,33 +42,38 @@ impl Status {
     /// Notes what could not be done, where, and why.
     pub(super) fn deactivate(&self, action: &str, source: &str, reason: impl Display) {
         let error = || format!("failed to {action} {:x} on {source} ({reason})", self.id);
-        let mut is_active = self.is_active.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_active {
-            crate::log!(
+        let mut state = self.lock();
+        match *state {
+            State::Active => {
+                *state = State::Inactive;
+                crate::log!(
+                    Warn, "peer became inactive (message send to peer failed)",
+                    "peer-id" => Value::hex(self.id), "error" => error(),
+                );
+                self.numbers.deactivated();
+                self.sink.on_active(self.id, false);
+            }
+            State::Inactive => crate::log!(
                 Debug, "peer deactivated again", "peer-id" => Value::hex(self.id), "error" => error(),
-            );
-            return;
+            ),
+            State::Closed => {}
         }
-        *is_active = false;
-        crate::log!(
-            Warn, "peer became inactive (message send to peer failed)",
-            "peer-id" => Value::hex(self.id), "error" => error(),
-        );
-        self.numbers.deactivated();
-        self.sink.on_active(self.id, false);
     }
 
     /// The member is not spoken with any more, and that is no failure.
     pub(super) fn close(&self) {
-        let mut is_active = self.is_active.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_active {
-            *is_active = false;
+        let before = std::mem::replace(&mut *self.lock(), State::Closed);
+        if before == State::Active {
             self.numbers.closed();
             self.sink.on_active(self.id, false);
         }
     }
 
     pub(super) fn is_active(&self) -> bool {
-        *self.is_active.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock() == State::Active
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

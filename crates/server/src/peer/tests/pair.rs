@@ -172,6 +172,12 @@ fn a_silent_member_is_noticed() {
     let mut silent = Vec::new();
     for _ in 0..3 {
         let (mut stream, _) = socket.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            request.extend(byte);
+        }
         io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
         silent.push(stream);
     }

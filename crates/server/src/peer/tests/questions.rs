@@ -292,3 +292,22 @@ fn the_client_understands_failures() {
         assert_eq!(promoted, Err(expected));
     }
 }
+
+#[test]
+fn https_urls_are_spoken_with_by_tls_alone() {
+    let asker = Asker::new(Fixed::default());
+    let identity = PeerIdentity { member_id: 2, cluster_id: CLUSTER, urls: Vec::new() };
+    let urls = [asker.node.url().replace("http://", "https://")];
+    let without = PeerClient::new(&identity, None);
+    assert!(matches!(asker.runtime.block_on(without.versions(&urls)), Err(PeerError::Unreachable(_))));
+    // What stands for TLS here only notes the host.
+    let host = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&host);
+    let secure: Secure = Arc::new(move |host, stream| {
+        *noted.lock().unwrap() = host;
+        ready(Ok(Box::new(stream) as Box<dyn PeerIo>))
+    });
+    let with = PeerClient::new(&identity, Some(secure));
+    assert!(asker.runtime.block_on(with.versions(&urls)).is_ok());
+    assert_eq!(*host.lock().unwrap(), "127.0.0.1");
+}
