@@ -24,8 +24,6 @@ pub struct SecurityOptions {
 pub struct CertificateError {
     /// The message of the fatal line that etcd ends with.
     pub headline: &'static str,
-    /// Why not.
-    #[source]
     error: MadeError,
 }
 

@@ -27,7 +27,6 @@ pub(crate) struct Authority {
 
 /// A certificate and its key.
 pub(crate) struct Made {
-    pub(crate) der: Vec<u8>,
     pub(crate) cert_pem: String,
     pub(crate) key_pem: String,
 }
@@ -87,7 +86,7 @@ impl Authority {
         params.extended_key_usages = wish.usages;
         let key = KeyPair::generate().expect("a key can be made");
         let cert = params.signed_by(&key, &self.issuer).expect("the authority signs");
-        Made { der: cert.der().to_vec(), cert_pem: cert.pem(), key_pem: key.serialize_pem() }
+        Made { cert_pem: cert.pem(), key_pem: key.serialize_pem() }
     }
 
     /// A list of revoked serials, as DER.

@@ -220,15 +220,22 @@ pub(super) fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::authority::{Authority, Wish};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::super::authority::{Authority, Made, Wish};
     use super::*;
+
+    fn der(made: &Made) -> Vec<u8> {
+        CertificateDer::from_pem_slice(made.cert_pem.as_bytes()).unwrap().to_vec()
+    }
 
     #[test]
     fn names_serial_and_validity_are_read() {
         let authority = Authority::new("authority");
         let wish = Wish::named("a client").hosts(&["one.example", "*.two.example", "10.0.0.1", "::1"]);
         let made = authority.issue(wish.serial(&[0x80, 1]).valid(1_000_000_000, 2_000_000_000));
-        let read = Certificate::read(&made.der).unwrap();
+        let read = Certificate::read(&der(&made)).unwrap();
         assert_eq!(read.serial.to_string(), "8001");
         assert_eq!((read.not_before, read.not_after), (1_000_000_000, 2_000_000_000));
         assert!(read.is_valid_at(1_500_000_000) && !read.is_valid_at(2_000_000_001));
@@ -240,9 +247,10 @@ mod tests {
     #[test]
     fn no_prefix_and_no_flipped_byte_of_a_certificate_panics() {
         let made = Authority::new("authority").issue(Wish::named("x").hosts(&["a.example", "10.0.0.1"]));
-        for length in 0..made.der.len() {
-            assert_eq!(Certificate::read(&made.der[..length]), None, "{length}");
-            let mut damaged = made.der.clone();
+        let der = der(&made);
+        for length in 0..der.len() {
+            assert_eq!(Certificate::read(&der[..length]), None, "{length}");
+            let mut damaged = der.clone();
             damaged[length] ^= 0x81;
             let _ = Certificate::read(&damaged);
             let _ = read_revoked(&damaged);

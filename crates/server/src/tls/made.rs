@@ -27,10 +27,10 @@ pub enum MadeError {
     #[error("selfSignedCertValidity is invalid,it should be greater than 0")]
     NoValidity,
     /// A host of a listener cannot stand in a certificate, or there is no randomness.
-    #[error("{0}")]
+    #[error(transparent)]
     Certificate(#[from] rcgen::Error),
     /// The files cannot be written.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

@@ -1,5 +1,6 @@
 //! Handshakes in memory: who is let in, who is not, and what changes while a listener runs.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +13,17 @@ use super::*;
 struct Site {
     dir: tempfile::TempDir,
     authority: Authority,
+    /// Clients so far.
+    clients: Cell<u32>,
 }
 
 impl Site {
     fn new() -> Self {
-        let site = Self { dir: tempfile::tempdir().unwrap(), authority: Authority::new("authority") };
+        let site = Self {
+            dir: tempfile::tempdir().unwrap(),
+            authority: Authority::new("authority"),
+            clients: Cell::new(0),
+        };
         site.write("ca.crt", site.authority.cert_pem.as_bytes());
         site.place("server", &site.authority.issue(Wish::named("server").hosts(&["localhost", "127.0.0.1"])));
         site
@@ -46,12 +53,12 @@ impl Site {
 
     /// Somebody who trusts the authority and shows a certificate.
     fn shows(&self, made: &Made) -> Connector {
-        self.place("client", made);
-        Connector::new(&TlsOptions {
-            trusted_ca_file: Some(self.path("ca.crt")),
-            ..plain(&self.path("client"))
-        })
-        .unwrap()
+        // A name of its own, since a connector reads files that change.
+        let name = format!("client-{}", self.clients.get());
+        self.clients.set(self.clients.get() + 1);
+        self.place(&name, made);
+        Connector::new(&TlsOptions { trusted_ca_file: Some(self.path("ca.crt")), ..plain(&self.path(&name)) })
+            .unwrap()
     }
 
     fn issue(&self, wish: Wish) -> Connector {

@@ -5,3 +5,4 @@ mod crowd;
 mod data_dir;
 mod process;
 mod session;
+mod tls;
