@@ -27,6 +27,7 @@ mod applier;
 mod codec;
 mod consensus;
 mod convert;
+pub mod corruption;
 mod member;
 mod options;
 mod output;

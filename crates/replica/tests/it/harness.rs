@@ -20,10 +20,10 @@ pub(crate) const SECOND: u64 = 1_000 * MILLISECOND;
 /// What outlives a crash: the synced log and the durable commits.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
-    hard_state: HardState,
-    snapshot: SnapshotMeta,
-    entries: Vec<Entry>,
-    tables: Vec<etched_backend::Op>,
+    pub(crate) hard_state: HardState,
+    pub(crate) snapshot: SnapshotMeta,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) tables: Vec<etched_backend::Op>,
 }
 
 pub(crate) struct Harness {
@@ -66,8 +66,12 @@ const MEMBER: u64 = 0x8e9e_05c5_2164_694d;
 impl Disk {
     /// The log of a new member of a cluster of one.
     pub(crate) fn fresh() -> Self {
-        let cluster = [("default".to_owned(), vec!["http://localhost:2380".to_owned()])];
-        let changes = bootstrap_changes(&cluster, "etcd-cluster");
+        Self::founding(&[("default".to_owned(), vec!["http://localhost:2380".to_owned()])])
+    }
+
+    /// The log of a new member of a new cluster, names and peer URLs given.
+    pub(crate) fn founding(cluster: &[(String, Vec<String>)]) -> Self {
+        let changes = bootstrap_changes(cluster, "etcd-cluster");
         let entries: Vec<Entry> = (1..)
             .zip(&changes)
             .map(|(index, change)| Entry {
@@ -83,7 +87,7 @@ impl Disk {
                 .encode(),
             })
             .collect();
-        let hard_state = HardState { term: 1, vote: 0, commit: 1 };
+        let hard_state = HardState { term: 1, vote: 0, commit: entries.len() as u64 };
         Self { hard_state, entries, ..Self::default() }
     }
 
@@ -378,11 +382,15 @@ pub(crate) fn put(key: &str, value: &str) -> Request {
 }
 
 fn options(settings: &Settings, lives: u64) -> MemberOptions {
+    options_of(MEMBER, "default", settings, lives)
+}
+
+pub(crate) fn options_of(id: u64, name: &str, settings: &Settings, lives: u64) -> MemberOptions {
     MemberOptions {
         strict_reconfig_check: true,
         tick_ns: 100 * MILLISECOND,
         election_ns: SECOND,
-        member_id: MEMBER,
+        member_id: id,
         start_ms: lives * 1_000,
         limits: Limits {
             command: etched_state_machine::Limits { txn_ops_max: 128, request_bytes_max: 1_572_864 },
@@ -398,14 +406,14 @@ fn options(settings: &Settings, lives: u64) -> MemberOptions {
             catch_up_entries: 10,
         },
         presence: Presence {
-            name: "default".into(),
+            name: name.into(),
             client_urls: vec!["http://localhost:2379".into()],
             cluster_version: "3.7.0".into(),
         },
         applier: ApplierOptions {
             machine: etched_state_machine::Options {
                 quota_bytes: settings.quota_bytes,
-                member_id: MEMBER,
+                member_id: id,
                 value_cache_bytes: 4_096,
                 ..etched_state_machine::Options::default()
             },

@@ -1,6 +1,11 @@
-//! One member, driven by hand: every turn, sync, commit and tick is the test's.
+//! Members driven by hand: every turn, sync, commit, tick and message is the test's.
 #![expect(clippy::panic, clippy::expect_used, reason = "a test stops where it goes wrong")]
 
+mod chaos;
+mod cluster;
 mod corners;
 mod harness;
+mod lease;
+mod membership;
 mod scenarios;
+mod world;
