@@ -385,6 +385,10 @@ impl PageSet {
 
     /// Adds pages that follow each other, and says whether all are new.
     fn insert_all(&mut self, first: PageId, count: u64) -> bool {
-        (first.0..first.0 + count).fold(true, |all_new, page| self.insert(PageId(page)) && all_new)
+        let mut all_new = true;
+        for page in first.0..first.0 + count {
+            all_new &= self.insert(PageId(page));
+        }
+        all_new
     }
 }

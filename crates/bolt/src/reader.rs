@@ -105,7 +105,6 @@ impl BoltFile {
     }
 
     /// Both meta pages, as they were found.
-    #[must_use]
     pub fn metas(&self) -> &[Result<Meta, MetaFlaw>; 2] {
         &self.metas
     }
