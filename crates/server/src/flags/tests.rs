@@ -219,6 +219,17 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
         ),
         ("--compact-hash-check-time=0", verify, "--compact-hash-check-time must be >0 (set to 0s)"),
         ("--compact-hash-check-time=-1s", verify, "--compact-hash-check-time must be >0 (set to -1s)"),
+    ] {
+        let (got_message, got) = refusal(load_text(text));
+        assert_eq!((got_message, got.as_str()), (message, error), "{text}");
+    }
+}
+
+#[test]
+fn what_tls_cannot_do_is_refused_with_etcds_texts() {
+    let verify = "failed to verify flags";
+    let start = "discovery failed";
+    for (text, message, error) in [
         (
             "--listen-metrics-urls=https://127.0.0.1:1",
             start,
