@@ -235,13 +235,13 @@ impl Member {
         }
         let (leads, term) = (self.leads, self.term);
         let proposals = std::mem::take(&mut self.proposals).into_iter();
-        let mut valid = proposals.filter(|proposal| proposal.term.is_none_or(|of| leads && of == term));
+        let valid = proposals.filter(|proposal| proposal.term.is_none_or(|of| leads && of == term));
         if leads {
             let (ids, entries) = valid.map(|proposal| (proposal.id, proposal.entry)).unzip();
             return self.send_batch(ids, entries);
         }
         let (mut ids, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while let Some(Proposal { id, entry, .. }) = valid.next() {
+        for Proposal { id, entry, .. } in valid {
             if bytes + entry.len() > FORWARD_BYTES_MAX && !ids.is_empty() {
                 self.send_batch(std::mem::take(&mut ids), std::mem::take(&mut entries));
                 bytes = 0;

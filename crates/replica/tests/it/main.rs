@@ -1,5 +1,10 @@
 //! Members driven by hand: every turn, sync, commit, tick and message is the test's.
-#![expect(clippy::panic, clippy::expect_used, reason = "a test stops where it goes wrong")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test stops where it goes wrong"
+)]
 
 mod chaos;
 mod cluster;

@@ -206,6 +206,7 @@ impl World {
     pub(crate) fn crash(&mut self, id: u64) {
         let node = self.nodes.remove(&id).expect("it runs");
         self.stopped.insert(id, node.disk);
+        self.report_lost(id, node.waiting);
         self.tell_activity();
     }
 
@@ -251,7 +252,27 @@ impl World {
             }
             self.run(STEP);
         }
-        panic!("it never comes to: {what}");
+        panic!("it never comes to: {what}\n{}", self.picture());
+    }
+
+    /// What is to be seen of all members.
+    fn picture(&self) -> String {
+        let of = |(id, node): (&u64, &Node)| {
+            let report = node.member.report();
+            format!(
+                "{id:x}: term {} leader {:x} committed {} applied {} log {}..{} hard {:?} paused {} stalled {}",
+                report.raft_term,
+                report.leader,
+                report.raft_committed,
+                report.raft_applied,
+                node.disk.snapshot.index,
+                node.disk.entries.last().map_or(0, |entry| entry.index),
+                node.disk.hard_state,
+                node.is_paused,
+                node.is_disk_stalled,
+            )
+        };
+        self.nodes.iter().map(of).collect::<Vec<_>>().join("\n")
     }
 
     fn deliver(&mut self) {
@@ -286,8 +307,14 @@ impl World {
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("it runs");
         node.is_paused = false;
+        let mut arrived = Vec::new();
         for (bytes, database) in std::mem::take(&mut node.waiting) {
-            receive(node, Message::decode(&bytes).expect("it was encoded here"), database, now);
+            let message = Message::decode(&bytes).expect("it was encoded here");
+            arrived.push((message.from(), database.is_some()));
+            receive(node, message, database, now);
+        }
+        for (from, is_snapshot) in arrived {
+            self.report_snapshot(from, id, is_snapshot, SnapshotDelivery::Done);
         }
     }
 
@@ -295,7 +322,16 @@ impl World {
     pub(crate) fn resume_deaf(&mut self, id: u64) {
         let node = self.nodes.get_mut(&id).expect("it runs");
         node.is_paused = false;
-        node.waiting.clear();
+        let lost = std::mem::take(&mut node.waiting);
+        self.report_lost(id, lost);
+    }
+
+    /// The transport tells senders of snapshots that did not arrive.
+    fn report_lost(&mut self, to: u64, lost: Vec<(Bytes, Option<Vec<Op>>)>) {
+        for (bytes, database) in lost {
+            let from = Message::decode(&bytes).expect("it was encoded here").from();
+            self.report_snapshot(from, to, database.is_some(), SnapshotDelivery::Failed);
+        }
     }
 
     pub(crate) fn work(&mut self, id: u64) {
