@@ -267,7 +267,8 @@ impl FrontThread {
             };
             if let Some((io, visitor)) = entered {
                 let io = Counted::new(io, metrics);
-                connection::serve(io, role, visitor, responder, protocol, stop).await;
+                // Room for it is taken only now, so that a client which has not said hello costs little.
+                Box::pin(connection::serve(io, role, visitor, responder, protocol, stop)).await;
             }
         });
     }

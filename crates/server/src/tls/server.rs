@@ -188,14 +188,15 @@ impl ServerTls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         *server_name = start.client_hello().server_name().unwrap_or_default().to_owned();
         let config = self.config.current().map_err(io::Error::other)?;
-        start.into_stream(config).await
+        Box::pin(start.into_stream(config)).await
     }
 
     /// Checks what the handshake does not: the address, and whether a certificate is revoked.
     async fn check(&self, certificates: &[Certificate], remote: Option<SocketAddr>) -> Result<(), String> {
         let Some(first) = certificates.first() else { return Ok(()) };
         if let Some(remote) = remote.filter(|_| self.checks_address) {
-            let check = remote::check(&first.identity, remote.ip());
+            // It holds a message of the domain name system, which few handshakes need room for.
+            let check = Box::pin(remote::check(&first.identity, remote.ip()));
             let checked = tokio::time::timeout(LOOK_UP_TIME_MAX, check).await;
             checked.map_err(|_| format!("lookup {}: i/o timeout", remote.ip()))??;
         }
