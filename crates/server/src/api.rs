@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 pub use etched_replica::{
-    Answer, ApiError, Counters, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, StatusReport, WatchCall,
+    Answer, ApiError, Counters, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, StatusReport,
+    WatchCall,
 };
 use etched_watch::{Response, StreamId};
 

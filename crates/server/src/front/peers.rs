@@ -23,7 +23,7 @@ use super::door::{Door, Raw};
 use super::listeners::{Listener, Listeners, Socket};
 use super::run::pause;
 use crate::http::Role;
-use crate::peer::PeerService;
+use crate::peer::{PeerService, Timed};
 
 /// Time for the head of a request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -139,7 +139,7 @@ async fn serve(raw: Raw, door: Door, service: PeerService) {
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).title_case_headers(true);
-    if let Err(error) = builder.serve_connection(TokioIo::new(io), answer).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(Timed::new(io)), answer).await {
         crate::log!(Debug, "connection of another member ended", "error" => error.to_string());
     }
 }

@@ -137,7 +137,12 @@ impl std::fmt::Debug for Renewal {
 }
 
 impl Renewal {
-    fn poll(&mut self, link: &Arc<Link>, id: i64, context: &mut Context<'_>) -> Poll<Result<Answered, ApiError>> {
+    fn poll(
+        &mut self,
+        link: &Arc<Link>,
+        id: i64,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Answered, ApiError>> {
         if let Self::Own(call) = self {
             let Poll::Ready(completion) = Pin::new(call).poll(context) else { return Poll::Pending };
             let Completion { revision, raft_term, result, .. } = *completion;

@@ -38,7 +38,8 @@ pub(super) fn stream(database: Database) -> Result<SnapshotStream, Status> {
     let (sender, responses) = mpsc::channel(BLOBS_AHEAD);
     let work = move || send_all(database, &sender);
     let spawned = std::thread::Builder::new().name("snapshot-out".into()).spawn(work);
-    spawned.map_err(|error| Status::resource_exhausted(format!("etched: no thread for a snapshot: {error}")))?;
+    spawned
+        .map_err(|error| Status::resource_exhausted(format!("etched: no thread for a snapshot: {error}")))?;
     Ok(SnapshotStream { responses })
 }
 

@@ -101,10 +101,9 @@ pub(crate) fn of(error: &ApiError) -> Status {
         ApiError::LeaderChanged => known(Code::Unavailable, "etcdserver: leader changed"),
         ApiError::Timeout => known(Code::Unavailable, "etcdserver: request timed out"),
         ApiError::DeadlineExceeded => known(Code::DeadlineExceeded, "context deadline exceeded"),
-        ApiError::TimeoutLeaderFailed => known(
-            Code::Unavailable,
-            "etcdserver: request timed out, possibly due to previous leader failure",
-        ),
+        ApiError::TimeoutLeaderFailed => {
+            known(Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
+        }
         ApiError::TimeoutConnectionLost => {
             known(Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost")
         }
@@ -112,18 +111,15 @@ pub(crate) fn of(error: &ApiError) -> Status {
             known(Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
         }
         ApiError::NotLeader => known(Code::FailedPrecondition, "etcdserver: not leader"),
-        ApiError::BadLeaderTransferee => {
-            known(Code::FailedPrecondition, "etcdserver: bad leader transferee")
-        }
+        ApiError::BadLeaderTransferee => known(Code::FailedPrecondition, "etcdserver: bad leader transferee"),
         ApiError::LearnerNotReady => known(
             Code::FailedPrecondition,
             "etcdserver: can only promote a learner member which is in sync with leader",
         ),
         ApiError::Unhealthy => known(Code::Unavailable, "etcdserver: unhealthy cluster"),
-        ApiError::ClusterVersionUnavailable => known(
-            Code::FailedPrecondition,
-            "etcdserver: cluster version not found during downgrade",
-        ),
+        ApiError::ClusterVersionUnavailable => {
+            known(Code::FailedPrecondition, "etcdserver: cluster version not found during downgrade")
+        }
         ApiError::DowngradeVersionFormat => {
             known(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")
         }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use etched_backend::{Backend, RedbBackend};
 use etched_disk::Disk;
 use etched_replica::{
-    Answer, ApiError, Caller, Deliver, HashJob, LogSnapshot, Member, Notice, Output, Persist, Request, Respond,
+    Answer, ApiError, Caller, Deliver, HashJob, LogSnapshot, Member, Notice, Output, Persist, Request,
+    Respond,
 };
 use etched_wal::Wal;
 use tokio::sync::oneshot;
@@ -84,7 +85,9 @@ pub(crate) struct Core {
 pub(crate) enum Stage {
     Running,
     /// Leadership is being handed over, until this time at most.
-    HandingOver { until: Duration },
+    HandingOver {
+        until: Duration,
+    },
     Flushing,
 }
 

@@ -8,8 +8,8 @@ use etched_replica::ApiError;
 use etched_watch::StreamId;
 
 use crate::api::{
-    Answer, Api, Asked, Completion, Database, Front, FrontId, Identity, LeaderQuestion, MemberEntry, StatusReport,
-    Submission, Token,
+    Answer, Api, Asked, Completion, Database, Front, FrontId, Identity, LeaderQuestion, MemberEntry,
+    StatusReport, Submission, Token,
 };
 use crate::member::inbox::{Control, Inbox, NotTaken};
 use crate::member::leader;
@@ -112,9 +112,9 @@ impl Api for MemberHandle {
     fn ask_leader(&self, question: LeaderQuestion) -> Asked<Result<Answer, ApiError>> {
         let asking = leader::ask(self.client.clone(), Arc::clone(&self.shown), question);
         let time_max = self.request_timeout;
-        Box::pin(async move {
-            tokio::time::timeout(time_max, asking).await.unwrap_or(Err(ApiError::Timeout))
-        })
+        Box::pin(
+            async move { tokio::time::timeout(time_max, asking).await.unwrap_or(Err(ApiError::Timeout)) },
+        )
     }
 
     fn database(&self) -> Asked<Result<Database, ApiError>> {

@@ -1,7 +1,7 @@
 //! A database that the leader sent: made into a backend, which takes the place of the member's own.
 //!
 //! ```text
-//! snap/<index>.snap.db ──build──▶ snap/db-<index> ──put_in_place──▶ snap/db
+//! snap/<index>.snap.db ──build──▶ snap/db-<index>-<number> ──put_in_place──▶ snap/db
 //! ```
 //!
 //! The backend is made before consensus hears of the snapshot, away from the core thread.
@@ -9,12 +9,16 @@
 //! crash after is finished by the next start, which finds the file that belongs to the log's newest snapshot.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use etched_backend::{Backend, BackendError, Batch, CreateError, Durability, RedbBackend, RedbOptions};
 use etched_bolt::{Batches, BoltFile, ReadError};
 use etched_disk::{Disk, DiskError};
 
 use crate::log;
+
+/// How many backends this process has made.
+static BUILT: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of one batch while a database is read in.
 const BATCH_BYTES: usize = 8 << 20;
@@ -38,9 +42,14 @@ pub(crate) enum IncomingError {
     Disk(#[from] DiskError),
 }
 
-fn pending_name(index: u64) -> String {
-    format!("db-{index:016x}")
+/// The beginning of the names of backends that were made of a snapshot.
+/// A leader may send the same snapshot twice, so each has a number: the file that is in use must not be replaced.
+fn pending_prefix(index: u64) -> String {
+    format!("db-{index:016x}-")
 }
+
+/// How a backend is named until it is complete.
+const UNFINISHED: &str = "db-unfinished-";
 
 /// Makes a backend of the database that lies at `database`, beside the one that is in use, and removes the database.
 ///
@@ -55,18 +64,33 @@ pub(crate) fn build(
     options: RedbOptions,
 ) -> Result<Incoming, IncomingError> {
     let file = BoltFile::open(disk.open_read_only(database)?)?;
-    let path = database.with_file_name(pending_name(index));
-    if disk.exists(&path)? {
-        // Left behind by a snapshot that was received before and never installed.
-        disk.remove(&path)?;
+    let number = BUILT.fetch_add(1, Ordering::Relaxed);
+    let unfinished = database.with_file_name(format!("{UNFINISHED}{number}"));
+    let path = database.with_file_name(format!("{}{number}", pending_prefix(index)));
+    for left_behind in [&unfinished, &path] {
+        if disk.exists(left_behind)? {
+            disk.remove(left_behind)?;
+        }
     }
-    let backend = current.create_beside(disk, &path, options)?;
+    let backend = current.create_beside(disk, &unfinished, options)?;
     for batch in Batches::new(&file, BATCH_BYTES) {
         backend.commit(&batch?, Durability::Buffered)?;
     }
     backend.commit(&Batch::new(), Durability::Synced)?;
-    disk.remove(database)?;
+    put_in_place(disk, &unfinished, &path)?;
+    // Another one that came meanwhile may have removed it.
+    if disk.exists(database)? {
+        disk.remove(database)?;
+    }
     Ok(Incoming { backend, path })
+}
+
+impl Incoming {
+    /// Gives a backend up that will not be installed.
+    pub(crate) fn discard(self, disk: &dyn Disk) {
+        // What cannot be removed is removed by the next start.
+        let _ = disk.remove(&self.path);
+    }
 }
 
 /// Puts a backend that was made into the place of the member's own; the log must have a synced record of its snapshot.
@@ -79,12 +103,15 @@ pub(crate) fn put_in_place(disk: &dyn Disk, pending: &Path, database: &Path) -> 
 /// Finishes what a crash interrupted: the backend of the log's newest snapshot takes its place, and what else other
 /// members had sent is removed.
 pub(crate) fn adopt(disk: &dyn Disk, database: &Path, index: u64) -> Result<(), DiskError> {
-    let pending = database.with_file_name(pending_name(index));
-    if index > 0 && disk.exists(&pending)? {
-        log!(Info, "a received snapshot takes its place", "snapshot-index" => index);
-        put_in_place(disk, &pending, database)?;
-    }
     let dir = database.parent().unwrap_or(Path::new("."));
+    let prefix = pending_prefix(index);
+    let mut names = disk.list(dir)?.into_iter().map(|entry| entry.name);
+    if index > 0
+        && let Some(name) = names.find(|name| name.starts_with(&prefix))
+    {
+        log!(Info, "a received snapshot takes its place", "snapshot-index" => index);
+        put_in_place(disk, &dir.join(name), database)?;
+    }
     for entry in disk.list(dir)? {
         if entry.name.starts_with("db-") || entry.name.ends_with(".snap.db") {
             disk.remove(&dir.join(&entry.name))?;
@@ -140,11 +167,25 @@ mod tests {
         // A second one comes while the first is in use.
         let second = build(&disk, &first.backend, &receive(dir.path(), "second"), 9, options()).unwrap();
         assert_eq!(term(&second.backend).as_deref(), Some(&b"second"[..]));
+        let left = second.path.clone();
         drop((first, second));
         adopt(&disk, &database, 7).unwrap();
-        assert!(!dir.path().join(pending_name(9)).exists(), "its snapshot is not on record");
+        assert!(!left.exists(), "its snapshot is not on record");
         let backend = RedbBackend::open(&disk, &database, options()).unwrap();
         assert_eq!(term(&backend).as_deref(), Some(&b"first"[..]));
+    }
+
+    /// The second one used to take the name of the first, whose installation then failed.
+    #[test]
+    fn a_snapshot_that_comes_twice_becomes_two_backends() {
+        let (disk, dir) = (RealDisk::new(), tempfile::tempdir().unwrap());
+        let database = dir.path().join("db");
+        let own = RedbBackend::create(&disk, &database, options()).unwrap();
+        let first = build(&disk, &own, &receive(dir.path(), "sent"), 7, options()).unwrap();
+        let second = build(&disk, &own, &receive(dir.path(), "sent"), 7, options()).unwrap();
+        put_in_place(&disk, &first.path, &database).unwrap();
+        second.discard(&disk);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the database is left");
     }
 
     #[test]

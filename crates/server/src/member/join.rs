@@ -24,7 +24,9 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum JoinError {
     /// No member of the cluster answers.
-    #[error("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs")]
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
+    )]
     NoAnswer,
     /// The running cluster has other members than the flags say.
     #[error("error validating peerURLs {cluster}: {reason}")]
@@ -95,10 +97,10 @@ fn join(options: &Options, secure: Option<Secure>) -> Result<Bootstrap, JoinErro
     let flags_say: Vec<PeerInfo> =
         member.initial_cluster.values().map(|urls| PeerInfo { id: 0, urls: flags::texts(urls) }).collect();
     let others: Vec<&PeerInfo> = flags_say.iter().filter(|peer| peer.urls != own).collect();
-    let (cluster_id, members) =
-        ask(options, &others, secure, ANSWER_TIME_MAX)?.ok_or(JoinError::NoAnswer)?;
+    let (cluster_id, members) = ask(options, &others, secure, ANSWER_TIME_MAX)?.ok_or(JoinError::NoAnswer)?;
     let member_id = own_id(&flags_say, &members, &own)?;
-    let peers = members.into_iter().map(|member| PeerInfo { id: member.id, urls: member.peer_urls }).collect();
+    let peers =
+        members.into_iter().map(|member| PeerInfo { id: member.id, urls: member.peer_urls }).collect();
     Ok(Bootstrap { member_id, cluster_id, changes: Vec::new(), peers })
 }
 

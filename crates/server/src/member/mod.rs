@@ -25,9 +25,9 @@ mod peers;
 mod spares;
 mod start;
 mod storage;
-mod upkeep;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 pub use self::core::CoreError;
 pub use handle::MemberHandle;

@@ -11,8 +11,8 @@ use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::flags::SERVER_VERSION;
 use crate::front::Link;
 use crate::log;
-use crate::member::incoming;
 use crate::member::inbox::{Inbox, PeerEvent};
+use crate::member::incoming;
 use crate::peer::{Asked, PeerHash, PeerQuestions, PeerSink, PeerVersions};
 
 /// Puts what the transport receives into the core thread's inbox.

@@ -176,7 +176,7 @@ fn run(
         member,
         wal,
         member_id,
-        peers: Peers { transport, known_before, current, received: None, installing: None },
+        peers: Peers { transport, known_before, current, received: BTreeMap::new(), installing: None },
         disk,
         snapshot_dir,
         view: Arc::new(view),
@@ -309,6 +309,7 @@ fn applier_options(options: &Options, member_id: u64, election_ns: u64) -> Appli
     ApplierOptions {
         machine: etched_state_machine::Options {
             value_cache_bytes: store.value_cache_bytes,
+            learners_max: options.member.max_learners,
             quota_bytes: store.quota_backend_bytes,
             lease_ttl_min: etched_replica::lease_ttl_min_seconds(election_ticks, heartbeat_ms),
             member_id,

@@ -30,7 +30,11 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(crate) fn start(handle: Arc<MemberHandle>, options: &Options, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub(crate) fn start(
+        handle: Arc<MemberHandle>,
+        options: &Options,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let link = Link::new(Arc::<MemberHandle>::clone(&handle), metrics);
         let (stop, mut stopped) = watch::channel(false);

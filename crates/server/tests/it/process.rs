@@ -1,5 +1,6 @@
 //! The server as a process of its own: started, waited for, stopped, killed.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,14 @@ use std::time::Duration;
 /// How long a process may take for what takes it a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a server logs when it serves clients.
+const READY: &str = "ready to serve client requests";
+
 /// A running server; it is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
     lines: Receiver<String>,
+    seen: RefCell<Vec<String>>,
     pub(crate) endpoint: String,
 }
 
@@ -63,8 +68,55 @@ impl Settings {
         command
     }
 
+    /// The members of a cluster that is to be founded, in directories of their own below `dir`.
+    pub(crate) fn cluster(dir: &Path, members: usize) -> Vec<Self> {
+        let mut all: Vec<Self> = (0..members)
+            .map(|number| Self::new(&dir.join(format!("m{number}"))).with(&format!("--name=m{number}")))
+            .collect();
+        let names: Vec<String> = all.iter().enumerate().map(|(number, one)| one.named(number)).collect();
+        for settings in &mut all {
+            settings.flags.push(format!("--initial-cluster={}", names.join(",")));
+            settings.flags.push("--initial-cluster-token=test".to_owned());
+        }
+        all
+    }
+
+    /// A member that joins the cluster of `others` under the name of its number.
+    pub(crate) fn joining(dir: &Path, others: &[Self]) -> Self {
+        let number = others.len();
+        let settings = Self::new(&dir.join(format!("m{number}"))).with(&format!("--name=m{number}"));
+        let members = others.iter().chain([&settings]).enumerate();
+        let names: Vec<String> = members.map(|(number, one)| one.named(number)).collect();
+        let cluster = format!("--initial-cluster={}", names.join(","));
+        settings.with(&cluster).with("--initial-cluster-state=existing")
+    }
+
+    fn named(&self, number: usize) -> String {
+        format!("m{number}={}", self.peer_url())
+    }
+
+    pub(crate) fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Starts all servers and waits until all serve.
+    pub(crate) fn start_all(all: &[Self]) -> Vec<Server> {
+        let servers: Vec<Server> = all.iter().map(Self::spawn).collect();
+        for server in &servers {
+            server.wait_for(READY);
+        }
+        servers
+    }
+
     /// Starts the server and waits until it serves.
     pub(crate) fn start(&self) -> Server {
+        let server = self.spawn();
+        server.wait_for(READY);
+        server
+    }
+
+    /// Starts the server.
+    pub(crate) fn spawn(&self) -> Server {
         let mut child = self.command().spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("stderr is piped");
         let (sender, lines) = channel();
@@ -75,9 +127,8 @@ impl Settings {
                 }
             })
             .expect("a thread starts");
-        let server = Server { child, lines, endpoint: format!("http://127.0.0.1:{}", self.client_port) };
-        server.wait_for("ready to serve client requests");
-        server
+        let endpoint = format!("http://127.0.0.1:{}", self.client_port);
+        Server { child, lines, seen: RefCell::default(), endpoint }
     }
 
     /// Runs a server that is expected to refuse its start.
@@ -88,9 +139,17 @@ impl Settings {
 }
 
 impl Server {
+    /// The first line with this message, which may have been logged before.
     pub(crate) fn wait_for(&self, message: &str) -> String {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(line) = seen.iter().find(|line| line.contains(message)) {
+            return line.clone();
+        }
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the server logs what is waited for");
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("{message:?} is not logged:\n{}", seen.join("\n"));
+            };
+            seen.push(line.clone());
             if line.contains(message) {
                 return line;
             }
@@ -105,6 +164,12 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process ends");
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn ended(mut self) -> Ended {
+        let status = self.child.wait().expect("the process ends");
+        Ended { status, log: self.lines.iter().collect::<Vec<_>>().join("\n") }
     }
 
     /// Asks the process to end and waits for it.

@@ -1,5 +1,6 @@
 //! The core thread's part with other members: messages, snapshots both ways, who the members are.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,8 +23,8 @@ pub(crate) struct Peers {
     pub(crate) known_before: Vec<PeerInfo>,
     /// The backend in use, for whoever makes the next one beside it.
     pub(crate) current: Arc<Mutex<Option<RedbBackend>>>,
-    /// The newest snapshot that was received and not yet installed.
-    pub(crate) received: Option<(u64, Incoming)>,
+    /// Snapshots that were received and not installed, by index; those of the past go with the next installation.
+    pub(crate) received: BTreeMap<u64, Incoming>,
     /// A backend that was installed, but whose snapshot is not yet recorded in the log.
     pub(crate) installing: Option<Installing>,
 }
@@ -46,7 +47,9 @@ impl Core {
             }
             PeerEvent::Snapshot { message, incoming } => {
                 if let Some(meta) = message.snapshot() {
-                    self.peers.received = Some((meta.index, incoming));
+                    if let Some(same) = self.peers.received.insert(meta.index, incoming) {
+                        same.discard(&*self.disk);
+                    }
                     self.step(message, now_ns);
                 }
             }
@@ -117,9 +120,10 @@ impl Core {
     /// The file takes its place when the log has the snapshot on record, see [`Self::finish_install`].
     pub(super) fn install(&mut self, install: &Install) -> Result<(), CoreError> {
         let index = install.meta.index;
-        let received = self.peers.received.take().filter(|(received, _)| *received == index);
-        let Some((_, Incoming { backend, path })) = received else {
-            return Err(CoreError::Thread(format!("the database of the snapshot at index {index} is not there")));
+        let Some(Incoming { backend, path }) = self.peers.received.remove(&index) else {
+            return Err(CoreError::Thread(format!(
+                "the database of the snapshot at index {index} is not there"
+            )));
         };
         log!(Info, "applying snapshot", "snapshot-index" => index, "snapshot-term" => install.meta.term);
         self.drain_backend()?;
@@ -163,6 +167,10 @@ impl Core {
         let database = self.snapshot_dir.join("db");
         incoming::put_in_place(&*self.disk, &installing.pending, &database).map_err(failed)?;
         self.wal.release(installing.snapshot.index)?;
+        let later = self.peers.received.split_off(&installing.snapshot.index);
+        for (_, past) in std::mem::replace(&mut self.peers.received, later) {
+            past.discard(&*self.disk);
+        }
         log!(Info, "applied snapshot", "snapshot-index" => installing.snapshot.index);
         Ok(())
     }
@@ -170,10 +178,8 @@ impl Core {
     /// Tells the transport and the fronts who the members are.
     pub(super) fn on_members(&mut self, members: Vec<MemberEntry>) {
         let removed = self.member.removed();
-        let mut peers: Vec<PeerInfo> = members
-            .iter()
-            .map(|member| PeerInfo { id: member.id, urls: member.peer_urls.clone() })
-            .collect();
+        let mut peers: Vec<PeerInfo> =
+            members.iter().map(|member| PeerInfo { id: member.id, urls: member.peer_urls.clone() }).collect();
         if members.iter().any(|member| member.id == self.member_id) {
             self.peers.known_before.clear();
         }
