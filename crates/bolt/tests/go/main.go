@@ -203,23 +203,25 @@ func churn(db *bbolt.DB) error {
 		func(at, count int) bool { return at > 0 },
 	}
 	for round, chosen := range rounds {
-		err := db.Update(func(tx *bbolt.Tx) error {
-			return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-				return churnBucket(bucket, round, chosen)
+		remove := func(bucket *bbolt.Bucket) error { return removeFrom(bucket, chosen) }
+		add := func(bucket *bbolt.Bucket) error { return addTo(bucket, round) }
+		for _, work := range []func(*bbolt.Bucket) error{remove, add} {
+			err := db.Update(func(tx *bbolt.Tx) error {
+				return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error { return work(bucket) })
 			})
-		})
-		if err != nil {
-			return err
-		}
-		if err := check(db); err != nil {
-			return err
+			if err != nil {
+				return err
+			}
+			if err := check(db); err != nil {
+				return err
+			}
 		}
 	}
 	fmt.Println("OK")
 	return nil
 }
 
-func churnBucket(bucket *bbolt.Bucket, round int, chosen func(at, count int) bool) error {
+func removeFrom(bucket *bbolt.Bucket, chosen func(at, count int) bool) error {
 	var keys [][]byte
 	if err := bucket.ForEach(func(key, _ []byte) error {
 		keys = append(keys, append([]byte(nil), key...))
@@ -234,6 +236,10 @@ func churnBucket(bucket *bbolt.Bucket, round int, chosen func(at, count int) boo
 			}
 		}
 	}
+	return nil
+}
+
+func addTo(bucket *bbolt.Bucket, round int) error {
 	for i := 0; i < 50; i++ {
 		if err := bucket.Put([]byte(fmt.Sprintf("churn-%d-%d", round, i)), make([]byte, i*10)); err != nil {
 			return err

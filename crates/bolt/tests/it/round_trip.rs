@@ -23,7 +23,7 @@ fn check(buckets: &Buckets, size: PageSize) {
     assert_eq!(2 + pages.freelist + pages.branch + pages.leaf, pages.total);
     assert_eq!(report.buckets.len(), buckets.len());
     for (summary, (name, bucket)) in report.buckets.iter().zip(buckets) {
-        assert_eq!(summary.path, [name.clone()]);
+        assert_eq!(summary.path, std::slice::from_ref(name));
         assert_eq!(summary.entries, bucket.entries.len() as u64);
         assert_eq!(summary.values_bytes, bucket.entries.values().map(Bytes::len).sum::<usize>() as u64);
     }
@@ -86,6 +86,14 @@ proptest! {
         let encoded = encode_planned(&fed, plan(&planned, PageSize::USUAL), 4096);
         prop_assert_eq!(encoded.is_ok(), lengths(&planned) == lengths(&fed));
     }
+}
+
+#[test]
+fn entries_that_changed_places_are_refused_though_their_sum_is_the_same() {
+    let fed = named(vec![bucket(20, 8, |at| at * 10)]);
+    let planned = named(vec![bucket(20, 8, |at| (at ^ 1) * 10)]);
+    let encoded = encode_planned(&fed, plan(&planned, PageSize::USUAL), 4096);
+    assert!(matches!(encoded, Err(EncodeError::Differs { .. })));
 }
 
 #[test]
