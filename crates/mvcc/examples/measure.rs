@@ -11,7 +11,7 @@ use std::ops::{Bound, ControlFlow};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use etched_backend::{Backend, Batch, Durability, MemoryBackend, ReadView, Table};
+use etched_backend::{Backend, Batch, Durability, MemoryBackend, Op, ReadView, Table};
 use etched_key_range::KeyRange;
 use etched_mvcc::{CompactionProgress, RangeQuery, Store, StoreOptions};
 
@@ -42,24 +42,26 @@ fn time(name: &str, count: usize, work: impl FnOnce()) -> Duration {
     cpu
 }
 
-fn put_all(store: &mut Store, backend: Option<&MemoryBackend>, keys: &[Bytes], value: &Bytes) {
-    let mut batch = Batch::new();
-    for key in keys {
-        let mut txn = store.begin();
-        txn.put(key.clone(), value.clone(), 0);
-        black_box(txn.finish(&mut batch));
-        if batch.len() == 2000 {
-            let full = std::mem::take(&mut batch);
-            if let Some(backend) = backend {
-                backend.commit(&full, Durability::Buffered).unwrap();
-            }
-            store.on_committed(store.revision());
+/// Puts all keys; the backend gets what is for one of the tables.
+fn put_all(store: &mut Store, backend: &MemoryBackend, tables: &[Table], keys: &[Bytes], value: &Bytes) {
+    for keys in keys.chunks(2000) {
+        let mut batch = Batch::new();
+        for key in keys {
+            let mut txn = store.begin();
+            txn.put(key.clone(), value.clone(), 0);
+            black_box(txn.finish(&mut batch));
         }
+        store.write_catalog(&mut batch);
+        let mut stored = Batch::new();
+        for op in batch.iter().filter(|op| tables.contains(&op.table())) {
+            match op.clone() {
+                Op::Put { table, key, value } => stored.put(table, key, value),
+                Op::Delete { table, key } => stored.delete(table, key),
+            }
+        }
+        backend.commit(&stored, Durability::Buffered).unwrap();
+        store.on_committed(store.revision());
     }
-    if let Some(backend) = backend {
-        backend.commit(&batch, Durability::Buffered).unwrap();
-    }
-    store.on_committed(store.revision());
 }
 
 fn main() {
@@ -78,19 +80,24 @@ fn main() {
 
 fn measure_memory(keys: &[Bytes], value: &Bytes) {
     let before = resident_kib();
+    let backend = MemoryBackend::new();
     let mut store = Store::new(StoreOptions { value_cache_bytes: 0 });
-    time("put, new keys, no values kept", keys.len(), || put_all(&mut store, None, keys, value));
+    time("put, new keys, no values kept", keys.len(), || {
+        put_all(&mut store, &backend, &[Table::Catalog], keys, value)
+    });
     let after = resident_kib();
     println!("index: {} bytes a key by its own count", store.index_bytes() / keys.len());
     println!("memory: {} bytes a key as the system sees it", (after - before) * 1024 / keys.len());
-    time("put, keys that are there", keys.len(), || put_all(&mut store, None, keys, value));
+    time("put, keys that are there", keys.len(), || {
+        put_all(&mut store, &backend, &[Table::Catalog], keys, value)
+    });
     let histories = resident_kib();
     println!(
         "memory: {} bytes a key more with one old version each",
         (histories - after) * 1024 / keys.len()
     );
     let mut batch = Batch::new();
-    let view = MemoryBackend::new().view().unwrap();
+    let view = backend.view().unwrap();
     store.compact(store.revision(), &mut batch).unwrap();
     let mut longest = Duration::ZERO;
     let mut steps = 0_u32;
@@ -113,7 +120,7 @@ fn measure_reads(backend: &MemoryBackend, keys: &[Bytes], value: &Bytes) {
     let count = keys.len();
     let mut store = Store::new(StoreOptions { value_cache_bytes: 16 << 30 });
     time("put, new keys, all values kept (and a backend)", count, || {
-        put_all(&mut store, Some(backend), keys, value)
+        put_all(&mut store, backend, &Table::ALL, keys, value)
     });
     let view = backend.view().unwrap();
     time("get, hot", count, || {
@@ -138,7 +145,7 @@ fn measure_reads(backend: &MemoryBackend, keys: &[Bytes], value: &Bytes) {
         }
     });
     let pinned = RangeQuery { revision: store.revision(), ..page };
-    put_all(&mut store, Some(backend), &keys[..count.min(1000)], value);
+    put_all(&mut store, backend, &Table::ALL, &keys[..count.min(1000)], value);
     let view = backend.view().unwrap();
     time("the same, 1,000 changes ago", 100, || {
         for _ in 0..100 {
@@ -153,23 +160,20 @@ fn measure_reads(backend: &MemoryBackend, keys: &[Bytes], value: &Bytes) {
 
 fn measure_restore(backend: &MemoryBackend, count: usize) {
     let view = backend.view().unwrap();
-    let scan = time("scan of the backend alone", count, || {
-        let mut bytes = 0;
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let mut visit = |key: &[u8], value: &[u8]| {
-            bytes += key.len() + value.len();
-            ControlFlow::Continue(())
-        };
-        view.scan(Table::Key, all, &mut visit).unwrap();
-        black_box(bytes);
-    });
+    let mut catalog = (0, 0);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let mut visit = |key: &[u8], block: &[u8]| {
+        catalog = (catalog.0 + 1, catalog.1 + key.len() + block.len());
+        ControlFlow::Continue(())
+    };
+    view.scan(Table::Catalog, all, &mut visit).unwrap();
+    println!("catalog: {} blocks, {} bytes a revision", catalog.0, catalog.1 / count);
     let before = resident_kib();
     let mut restored = None;
     let options = StoreOptions { value_cache_bytes: 64 << 20 };
-    let restore = time("restore", count, || {
+    time("restore", count, || {
         restored = Some(Store::restore(&view, options, &mut |_, _| {}).unwrap());
     });
-    println!("  of it apart from the scan: {:?}", restore.saturating_sub(scan));
     let store = restored.unwrap();
     println!("memory: {} bytes a key after it", resident_kib().saturating_sub(before) * 1024 / count);
     println!("index: {} bytes a key by its own count", store.index_bytes() / count);
@@ -185,7 +189,7 @@ fn measure_compaction(keys: &[Bytes]) {
     let value: Bytes = vec![b'v'; 256].into();
     let keys = &keys[..keys.len().min(100_000)];
     for _ in 0..6 {
-        put_all(&mut store, Some(&backend), keys, &value);
+        put_all(&mut store, &backend, &Table::ALL, keys, &value);
     }
     let view = backend.view().unwrap();
     let mut batch = Batch::new();

@@ -53,6 +53,24 @@ impl KeyParts<'_> {
 }
 
 impl KeyBlock {
+    /// A block of keys that rise: one behind the other, and where each ends.
+    pub(crate) fn from_sorted(keys: &[u8], ends: &[usize]) -> Self {
+        let start = |at: usize| if at == 0 { 0 } else { ends[at - 1] };
+        let prefix_len = match ends {
+            [] | [_] => 0,
+            [first, .., _] => shared_len(&keys[..*first], &keys[start(ends.len() - 1)..]),
+        };
+        let mut bytes = Vec::with_capacity(keys.len() - prefix_len * ends.len().saturating_sub(1));
+        bytes.extend_from_slice(&keys[..prefix_len]);
+        let mut places = Vec::with_capacity(ends.len());
+        for (at, end) in ends.iter().enumerate() {
+            let suffix = &keys[start(at) + prefix_len..*end];
+            bytes.extend_from_slice(suffix);
+            places.push(Place { head: head(suffix), end: offset(bytes.len()) });
+        }
+        Self { prefix_len, bytes, places }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }

@@ -3,7 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{FANOUT, Inner, KEY_BYTES, Leaf, Node, Tree, Weight, separator};
+use super::block::KeyBlock;
+use super::{FANOUT, Inner, KEY_BYTES, Leaf, Node, Tree, Weight, shared_len};
 use crate::entry::Entry;
 
 /// How full nodes are made: room for a few more before they are cut.
@@ -12,7 +13,10 @@ const FILL: usize = FANOUT * 7 / 8;
 /// Takes keys in rising order.
 #[derive(Debug, Default)]
 pub(crate) struct TreeBuilder {
-    leaf: Leaf,
+    /// Keys of the leaf under way, one behind the other, and where each ends.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
+    leaf: Vec<Entry>,
     /// Nodes of one level, each but the first with the key where it begins.
     nodes: Vec<(Vec<u8>, Node)>,
     separator: Vec<u8>,
@@ -22,25 +26,25 @@ pub(crate) struct TreeBuilder {
 impl TreeBuilder {
     /// Adds a key that is above all so far.
     pub(crate) fn push(&mut self, key: &[u8], entry: Entry) {
-        let is_full = self.leaf.entries.len() == FILL
-            || (self.leaf.entries.len() >= 2 && self.leaf.keys.byte_len() + key.len() > KEY_BYTES);
+        let is_full =
+            self.leaf.len() == FILL || (self.leaf.len() >= 2 && self.keys.len() + key.len() > KEY_BYTES);
         if is_full {
-            let mut next = Leaf::default();
-            next.keys.push(key);
-            let separator = separator(&self.leaf.keys, &next.keys);
-            self.close_leaf(separator);
+            let start = self.ends.len().checked_sub(2).map_or(0, |at| self.ends[at]);
+            let shared = shared_len(&self.keys[start..], key);
+            self.close_leaf(key[..=shared].to_vec());
         }
-        if self.leaf.entries.is_empty() {
-            self.leaf.entries.reserve_exact(FILL);
-        }
-        self.leaf.keys.push(key);
-        self.leaf.entries.push(entry);
+        self.keys.extend_from_slice(key);
+        self.ends.push(self.keys.len());
+        self.leaf.push(entry);
         self.entries += 1;
     }
 
+    /// Makes a leaf of what has gathered; the next one begins at a key that is above all of it.
     fn close_leaf(&mut self, next: Vec<u8>) {
-        let mut leaf = core::mem::take(&mut self.leaf);
-        leaf.keys.compress();
+        let leaf = Leaf { keys: KeyBlock::from_sorted(&self.keys, &self.ends), entries: self.leaf.clone() };
+        self.keys.clear();
+        self.ends.clear();
+        self.leaf.clear();
         let begins = core::mem::replace(&mut self.separator, next);
         self.nodes.push((begins, Node::Leaf(Box::new(leaf))));
     }
