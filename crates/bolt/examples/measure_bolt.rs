@@ -98,7 +98,11 @@ fn main() {
             trailer.finish()
         },
     );
+    write_and_read(layout, entries, &value);
+}
 
+fn write_and_read(layout: Layout, entries: u64, value: &[u8]) {
+    let file_bytes = layout.file_bytes();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -107,7 +111,7 @@ fn main() {
         entries,
         |()| file_bytes,
         || {
-            encode(layout, entries, &value, |chunk| {
+            encode(layout, entries, value, |chunk| {
                 file.write_all(&chunk).unwrap();
                 ControlFlow::Continue(())
             });
