@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use etched::api::Api;
 use etched::flags::{self, CertificateError, Options};
 use etched::front::{BindError, Fronts, Listeners, PeerFront};
-use etched::member::{self, RunningMember};
+use etched::member::{self, Readiness, RunningMember};
 use etched::metrics::{Metrics, raise_open_file_limit};
 use etched::peer::{PeerIo, Secure};
 use etched::tls::Connector;
@@ -19,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long clients are kept waiting for the cluster to know this member; as long as in etcd.
+const READY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often the end of the member's threads is looked for.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -72,9 +75,14 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     let secure = options.peer_connector()?.map(|connector| secure(Arc::new(connector)));
     let member = member::start(options, Arc::clone(&metrics), secure)?;
     let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
-    if !member.wait_until_ready() {
-        member.join().context("the member ended before it was ready")?;
-        anyhow::bail!("the member ended before it was ready");
+    match member.wait_until_ready(READY_TIME_MAX) {
+        Readiness::Ready => {}
+        // Without a quorum there are still local reads.
+        Readiness::NotYet => log!(Warn, "timed out waiting for the ready notification"),
+        Readiness::Ended => {
+            member.join().context("the member ended before it was ready")?;
+            anyhow::bail!("the member ended before it was ready");
+        }
     }
     let api: Arc<dyn Api> = Arc::<member::MemberHandle>::clone(&member.handle);
     let addresses = listeners.client_addresses();

@@ -136,7 +136,7 @@ impl Inbox {
     pub(crate) fn push_messages(&self, messages: Vec<Message>) {
         {
             let mut queues = self.lock();
-            if queues.is_stopped || queues.messages + messages.len() > MESSAGES_MAX {
+            if queues.messages + messages.len() > MESSAGES_MAX {
                 return;
             }
             queues.messages += messages.len();
@@ -166,9 +166,10 @@ impl Inbox {
         let control = std::mem::take(&mut queues.control);
         let mut all = Vec::new();
         for message in control {
-            match message {
-                Control::Committed(committed) => all.push(*committed),
-                other => queues.control.push(other),
+            if let Control::Committed(committed) = message {
+                all.push(*committed);
+            } else {
+                queues.control.push(message);
             }
         }
         all

@@ -32,5 +32,5 @@ mod upkeep;
 pub use self::core::CoreError;
 pub use handle::MemberHandle;
 pub use join::JoinError;
-pub use start::{RunningMember, StartError, start};
+pub use start::{Readiness, RunningMember, StartError, start};
 pub use storage::StorageError;

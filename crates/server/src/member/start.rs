@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
 use crate::member::core::{Core, CoreError, Peers, Stage};
-use crate::member::handle::{MemberHandle, Shown};
+use crate::member::handle::MemberHandle;
 use crate::member::inbox::Inbox;
 use crate::member::join::{self, JoinError};
 use crate::member::peers::{Questions, Sink};
@@ -55,6 +55,17 @@ pub struct RunningMember {
     _upkeep: Upkeep,
     /// Held until the member has ended.
     _lock: Box<dyn DiskLock>,
+}
+
+/// How far a member is on its way to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// The cluster knows it.
+    Ready,
+    /// No leader has made it known so far.
+    NotYet,
+    /// It has ended.
+    Ended,
 }
 
 /// Why a member does not start.
@@ -137,29 +148,20 @@ fn run(
     let member = restore(options, &view, &backend, member_id, restored, known_before.len())?;
     let inbox = Arc::new(Inbox::default());
     let (published_sender, published) = sync_channel(1);
-    let shown = Arc::new(Shown::default());
     let identity = PeerIdentity { member_id, cluster_id, urls: join::own_urls(&options.member) };
-    let handle = Arc::new(MemberHandle {
-        identity: Identity { cluster_id, member_id, name: options.member.name.clone() },
-        inbox: Arc::clone(&inbox),
-        shown: Arc::clone(&shown),
-        fronts: Mutex::new(Vec::new()),
-        fronts_next: AtomicUsize::new(0),
-        streams_next: AtomicU64::new(1),
-        client: PeerClient::new(&identity, secure.clone()),
-        request_timeout: request_timeout(options),
-    });
+    let handle = Arc::new(handle(options, &identity, &inbox, secure.clone()));
     let current = Arc::new(Mutex::new(Some(backend.clone())));
     let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
+    let sink = Sink {
+        inbox: Arc::clone(&inbox),
+        disk: Arc::clone(&disk),
+        current: Arc::clone(&current),
+        backend_options: backend_options(),
+    };
     let (transport, peer_service) = HttpTransport::start(PeerStart {
         identity,
         snapshot_dir: snapshot_dir.clone(),
-        sink: Arc::new(Sink {
-            inbox: Arc::clone(&inbox),
-            disk: Arc::clone(&disk),
-            current: Arc::clone(&current),
-            backend_options: backend_options(),
-        }),
+        sink: Arc::new(sink),
         questions: Arc::new(Questions { link: upkeep.link() }),
         secure,
         metrics: Arc::clone(&metrics),
@@ -184,7 +186,7 @@ fn run(
         spares: SpareThread::start(Arc::clone(&inbox))?,
         reader: backend,
         inbox,
-        shown,
+        shown: Arc::clone(&handle.shown),
         published: published_sender,
         metrics,
         clock: start_of_time(),
@@ -202,6 +204,28 @@ fn run(
     };
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
     Ok(RunningMember { handle, peer_service, thread, published, _upkeep: upkeep, _lock: lock })
+}
+
+fn handle(
+    options: &Options,
+    identity: &PeerIdentity,
+    inbox: &Arc<Inbox>,
+    secure: Option<Secure>,
+) -> MemberHandle {
+    MemberHandle {
+        identity: Identity {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+            name: options.member.name.clone(),
+        },
+        inbox: Arc::clone(inbox),
+        shown: Arc::default(),
+        fronts: Mutex::default(),
+        fronts_next: AtomicUsize::new(0),
+        streams_next: AtomicU64::new(1),
+        client: PeerClient::new(identity, secure),
+        request_timeout: request_timeout(options),
+    }
 }
 
 /// The member as its log and its backend have it.
@@ -236,10 +260,14 @@ fn request_timeout(options: &Options) -> Duration {
 }
 
 impl RunningMember {
-    /// Waits until the cluster knows this member, so that clients can use it; `false` if it ended before.
+    /// Waits until the cluster knows this member, so that clients can use it fully, or until the time is over.
     #[must_use]
-    pub fn wait_until_ready(&self) -> bool {
-        self.published.recv().is_ok()
+    pub fn wait_until_ready(&self, time_max: Duration) -> Readiness {
+        match self.published.recv_timeout(time_max) {
+            Ok(()) => Readiness::Ready,
+            Err(RecvTimeoutError::Timeout) => Readiness::NotYet,
+            Err(RecvTimeoutError::Disconnected) => Readiness::Ended,
+        }
     }
 
     /// Whether the core thread has ended.
@@ -313,7 +341,6 @@ fn applier_options(options: &Options, member_id: u64, election_ns: u64) -> Appli
             quota_bytes: store.quota_backend_bytes,
             lease_ttl_min: etched_replica::lease_ttl_min_seconds(election_ticks, heartbeat_ms),
             member_id,
-            ..etched_state_machine::Options::default()
         },
         hub: etched_watch::HubOptions {
             fragment_bytes: options.limits.max_request_bytes + (512 << 10),

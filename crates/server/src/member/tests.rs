@@ -55,7 +55,7 @@ impl Started {
         let arguments = [format!("--data-dir={}", dir.display())];
         let options = flags::load("etched", &arguments, &[]).expect("the flags are fine").options;
         let member = start(&options, Arc::new(Metrics::new(false)), None).unwrap();
-        assert!(member.wait_until_ready());
+        assert_eq!(member.wait_until_ready(PATIENCE), Readiness::Ready);
         let front = Arc::new(Kept::default());
         let id = member.handle.register(Arc::<Kept>::clone(&front));
         Self { member, front, id }
@@ -116,7 +116,8 @@ fn a_failure_ends_the_member_and_everybody_learns_it() {
     let handle = Arc::clone(&started.member.handle);
     handle.inbox.push_control(Control::Fatal("the disk is gone".into()));
     let count = started.submit(everything(), 0);
-    assert!(!started.member.wait_until_ready(), "it was ready, but will not be again");
+    let readiness = started.member.wait_until_ready(PATIENCE);
+    assert_eq!(readiness, Readiness::Ended, "it was ready, but will not be again");
     let later = started.submit(everything(), count as u64);
     let Started { member, front, .. } = started;
     assert_eq!(member.join().unwrap_err().to_string(), "the disk is gone");
