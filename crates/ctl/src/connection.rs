@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use etched_client::{Options, Tls};
+use etched_client::{Options, Tls, TlsError};
 
 use crate::args::Args;
 use crate::discovery;
@@ -106,11 +106,20 @@ fn tls(args: &Args) -> Result<Option<Tls>, Failure> {
     if unverified {
         builder = builder.skip_verification();
     }
-    let tls = builder.build().map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Failure::arguments(format!("tls: {error}{cause}"))
-    })?;
+    let tls = builder.build().map_err(|error| Failure::arguments(text_of_tls(&error)))?;
     Ok(Some(tls))
+}
+
+fn text_of_tls(error: &TlsError) -> String {
+    let find = |what: &str| format!("tls: failed to find any PEM data in {what} input");
+    match error {
+        TlsError::Certificate(_) => find("certificate"),
+        TlsError::Key(_) => find("key"),
+        TlsError::Identity(cause) => format!("tls: {error}: {cause}"),
+        TlsError::Authorities(_) | TlsError::NoAuthority | TlsError::ServerName(_) | _ => {
+            format!("tls: {error}")
+        }
+    }
 }
 
 fn read(path: &str) -> Result<Vec<u8>, Failure> {

@@ -135,7 +135,8 @@ impl Part {
         })?;
         std::fs::rename(&self.path, path).map_err(|error| {
             let (from, to) = (self.path.display(), path.display());
-            failed(format!("could not rename {from} to {to} ({})", text_of_io("rename", path, &error)))
+            let text = text_of_io(&format!("rename {from}"), path, &error);
+            failed(format!("could not rename {from} to {to} ({text})"))
         })?;
         // The name is on the disk when the directory is.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
-    AlarmMember, AlarmResponse, DeleteRangeResponse, DowngradeInfo, HashKvResponse, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveResponse,
-    Member, MemberListResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, StatusResponse,
-    TxnResponse,
+    AlarmMember, AlarmResponse, DeleteRangeResponse, DowngradeInfo, DowngradeResponse, HashKvResponse,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseStatus,
+    LeaseTimeToLiveResponse, Member, MemberAddResponse, MemberListResponse, MoveLeaderResponse, PutResponse,
+    RangeResponse, ResponseHeader, ResponseOp, StatusResponse, TxnResponse,
 };
 use etched_proto::mvccpb::{Event, KeyValue};
 use expect_test::{Expect, expect};
 
-use super::{Answer, Format, Health, Style, WatchAnswer};
+use super::{Answer, DowngradeStep, Format, Health, MemberChange, Style, WatchAnswer};
 
 fn render(answer: &Answer, format: Format, hex: bool) -> String {
     match answer.render(Style { format, hex }) {
@@ -487,6 +487,118 @@ fn members_in_all_formats() {
 
     "#]],
     );
+}
+
+#[test]
+fn changes_of_members() {
+    let member =
+        Member { id: 0xf, peer_ur_ls: vec!["http://c:1".to_owned()], is_learner: true, ..Member::default() };
+    let header = header().map(|header| ResponseHeader { revision: 0, ..header });
+    let response = MemberAddResponse { header, member: Some(member.clone()), members: vec![member.clone()] };
+    let added = Answer::MemberAdd(response);
+    check(
+        &added,
+        Format::Simple,
+        expect![[r#"
+        Member                f added as learner to cluster              abc
+    "#]],
+    );
+    check(
+        &added,
+        Format::Json,
+        expect![[r#"
+        {"header":{"cluster_id":2748,"member_id":10276657743932975437,"raft_term":2},"member":{"ID":15,"peerURLs":["http://c:1"],"isLearner":true},"members":[{"ID":15,"peerURLs":["http://c:1"],"isLearner":true}]}
+    "#]],
+    );
+    check_hex(
+        &added,
+        Format::Json,
+        expect![[r#"
+        {"header":{"cluster_id":"abc","member_id":"8e9e05c52164694d","raft_term":2},"member":{"ID":"f","peerURLs":["http://c:1"],"isLearner":true},"members":[{"ID":"f","peerURLs":["http://c:1"],"isLearner":true}]}
+    "#]],
+    );
+    check(&added, Format::Fields, expect!["exit 4: fields not supported as output format"]);
+    let changed = |change, members| Answer::MemberChanged {
+        change,
+        id: 0xf,
+        response: MemberListResponse { header, members },
+    };
+    let removed = changed(MemberChange::Removed, Vec::new());
+    check(
+        &removed,
+        Format::Simple,
+        expect![[r#"
+        Member                f removed from cluster              abc
+    "#]],
+    );
+    check(
+        &removed,
+        Format::Json,
+        expect![[r#"
+        {"header":{"cluster_id":2748,"member_id":10276657743932975437,"raft_term":2}}
+    "#]],
+    );
+    check_hex(
+        &removed,
+        Format::Json,
+        expect![[r#"
+        {"header":{"cluster_id":"abc","member_id":"8e9e05c52164694d","raft_term":2},"members":[]}
+    "#]],
+    );
+    check(
+        &changed(MemberChange::Updated, vec![member.clone()]),
+        Format::Simple,
+        expect![[r#"
+        Member                f updated in cluster              abc
+    "#]],
+    );
+    let promoted = changed(MemberChange::Promoted, vec![member]);
+    check(
+        &promoted,
+        Format::Simple,
+        expect![[r#"
+        Member                f promoted in cluster              abc
+    "#]],
+    );
+    check(&promoted, Format::Table, expect!["exit 4: table not supported as output format"]);
+}
+
+#[test]
+fn changes_of_the_leader_and_the_version() {
+    let moved =
+        Answer::MoveLeader { leader: 0xa, target: 0xb, response: MoveLeaderResponse { header: None } };
+    check(
+        &moved,
+        Format::Simple,
+        expect![[r#"
+        Leadership transferred from a to b
+    "#]],
+    );
+    check(
+        &moved,
+        Format::Json,
+        expect![[r#"
+        {}
+    "#]],
+    );
+    check(&moved, Format::Protobuf, expect![""]);
+    let response = DowngradeResponse { header: header(), version: "3.7".to_owned() };
+    let downgrade = Answer::Downgrade { step: DowngradeStep::Enable, response };
+    check(
+        &downgrade,
+        Format::Simple,
+        expect![[r#"
+        Downgrade enable success, cluster version 3.7
+    "#]],
+    );
+    check(
+        &downgrade,
+        Format::Json,
+        expect![[r#"
+        {"header":{"cluster_id":2748,"member_id":10276657743932975437,"revision":7,"raft_term":2},"version":"3.7"}
+    "#]],
+    );
+    check(&downgrade, Format::Fields, expect!["exit 4: fields not supported as output format"]);
 }
 
 #[test]

@@ -1,0 +1,18 @@
+//! The program against real members of etcd. The texts were compared with those of etcdctl 3.7.2.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(
+    dead_code,
+    reason = "the members and certificates of the client's tests can do more than is needed here"
+)]
+
+#[path = "../../../client/tests/it/certificates.rs"]
+mod certificates;
+#[path = "../../../client/tests/it/etcd.rs"]
+mod etcd;
+#[path = "../../../client/tests/it/ports.rs"]
+mod ports;
+
+mod cluster;
+mod program;
+mod snapshot;
