@@ -12,7 +12,6 @@ pub mod flags;
 pub mod front;
 mod grpc;
 mod http;
-#[expect(dead_code, unused_imports, reason = "the fronts do not use it yet")]
 mod http2;
 pub mod logging;
 pub mod member;

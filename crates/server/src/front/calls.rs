@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::lane::{Lane, Note};
 use super::mailbox::Mailbox;
 use crate::api::{Completion, Token};
 
@@ -31,6 +32,8 @@ struct Slot {
 enum State {
     Free,
     Waiting(Option<Waker>),
+    /// A connection waits, for one of its streams.
+    Lane(Arc<Lane>, u32),
     /// Nobody waits any more; the slot is free once its completion has come.
     Abandoned,
     Done(Box<Completion>),
@@ -39,6 +42,15 @@ enum State {
 impl CallTable {
     /// Takes a slot; `None` if there are too many.
     pub(super) fn open(&mut self) -> Option<Token> {
+        self.open_as(State::Waiting(None))
+    }
+
+    /// Takes a slot whose completion goes to a stream of a connection; `None` if there are too many.
+    pub(super) fn open_for(&mut self, lane: &Arc<Lane>, stream: u32) -> Option<Token> {
+        self.open_as(State::Lane(Arc::clone(lane), stream))
+    }
+
+    fn open_as(&mut self, state: State) -> Option<Token> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() < CALLS_WAITING_MAX => {
@@ -48,7 +60,7 @@ impl CallTable {
             None => return None,
         };
         let slot = &mut self.slots[index as usize];
-        slot.state = State::Waiting(None);
+        slot.state = state;
         Some(Token(u64::from(slot.generation) << 32 | u64::from(index)))
     }
 
@@ -60,6 +72,10 @@ impl CallTable {
             State::Waiting(waker) => {
                 slot.state = State::Done(Box::new(completion));
                 waker
+            }
+            State::Lane(lane, stream) => {
+                self.release(index);
+                lane.push(stream, Note::Completed(completion))
             }
             State::Abandoned => {
                 self.release(index);
@@ -86,18 +102,19 @@ impl CallTable {
                 slot.state = State::Waiting(Some(waker));
                 Poll::Pending
             }
-            other @ (State::Free | State::Abandoned) => {
+            other @ (State::Free | State::Lane(..) | State::Abandoned) => {
                 slot.state = other;
                 Poll::Pending
             }
         }
     }
 
-    fn abandon(&mut self, token: Token) {
+    /// Nobody waits for this completion any more.
+    pub(super) fn abandon(&mut self, token: Token) {
         let index = index_of(token);
         let Some(slot) = self.slot(token) else { return };
         match slot.state {
-            State::Waiting(_) => slot.state = State::Abandoned,
+            State::Waiting(_) | State::Lane(..) => slot.state = State::Abandoned,
             State::Done(_) => self.release(index),
             State::Free | State::Abandoned => {}
         }
@@ -182,6 +199,25 @@ mod tests {
         assert_eq!(table.slots.len(), 1);
         assert!(table.complete(completion(first, 8)).is_none(), "a late completion meets nobody");
         assert!(table.poll(second, Waker::noop()).is_pending());
+    }
+
+    #[test]
+    fn a_completion_for_a_connection_frees_its_slot_at_once() {
+        let mut table = CallTable::default();
+        let lane = Arc::new(Lane::default());
+        let token = table.open_for(&lane, 7).unwrap();
+        table.complete(completion(token, 1));
+        assert_eq!(table.waiting(), 0);
+        let mut notes = Vec::new();
+        lane.take(&mut notes, Waker::noop());
+        assert!(matches!(notes[..], [(7, Note::Completed(_))]));
+        let token = table.open_for(&lane, 9).unwrap();
+        table.abandon(token);
+        table.complete(completion(token, 1));
+        notes.clear();
+        lane.take(&mut notes, Waker::noop());
+        assert!(notes.is_empty());
+        assert_eq!(table.waiting(), 0);
     }
 
     #[test]

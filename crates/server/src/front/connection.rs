@@ -17,9 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tonic::body::Body;
 
+use super::http2::{self, Http2};
+use super::opening::{Opening, Replayed};
 use crate::flags::{LimitOptions, ListenOptions};
 use crate::grpc::{self, AnswerBody, Services};
 use crate::http::{Role, Site};
+use crate::http2::PREFACE;
 use crate::tls::Visitor;
 
 /// Time for the head of an HTTP/1.1 request.
@@ -40,7 +43,21 @@ pub(super) struct Responder {
 }
 
 /// How connections are spoken on.
-pub(super) fn protocol(limits: &LimitOptions, listen: &ListenOptions) -> auto::Builder<TokioExecutor> {
+#[derive(Clone, Debug)]
+pub(super) struct Protocol {
+    /// HTTP/1.1, and HTTP/2 where `own` is not there.
+    library: auto::Builder<TokioExecutor>,
+    /// HTTP/2.
+    own: Option<Http2>,
+}
+
+impl Protocol {
+    pub(super) fn new(limits: &LimitOptions, listen: &ListenOptions) -> Self {
+        Self { library: library(limits, listen), own: Some(Http2::new(limits, listen)) }
+    }
+}
+
+fn library(limits: &LimitOptions, listen: &ListenOptions) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Go writes them so, and some scripts look for them so.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).title_case_headers(true);
@@ -72,23 +89,64 @@ pub(super) async fn serve<I>(
     role: Role,
     visitor: Visitor,
     responder: Arc<Responder>,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: Protocol,
     mut stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = protocol.serve_connection(TokioIo::new(io), Answerer { role, visitor, responder });
+    let Protocol { library, own } = protocol;
+    let ended = match own {
+        None => serve_by_library(io, Answerer { role, visitor, responder }, library, stop).await,
+        Some(own) => {
+            let opening = tokio::select! {
+                biased;
+                opening = Opening::read(io) => opening,
+                // It has not asked for anything.
+                () = told_to_stop(&mut stop) => return,
+            };
+            match opening {
+                Ok(Opening { io, bytes, speaks_http2: true }) => {
+                    let behind = bytes[PREFACE.len()..].to_vec();
+                    http2::serve(io, behind, Answerer { role, visitor, responder }, own, stop)
+                        .await
+                        .map_err(Into::into)
+                }
+                Ok(Opening { io, bytes, speaks_http2: false }) => {
+                    serve_by_library(
+                        Replayed::new(bytes, io),
+                        Answerer { role, visitor, responder },
+                        library,
+                        stop,
+                    )
+                    .await
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        crate::log!(Debug, "connection ended", "error" => error.to_string());
+    }
+}
+
+async fn serve_by_library<I>(
+    io: I,
+    answerer: Answerer,
+    library: auto::Builder<TokioExecutor>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = library.serve_connection(TokioIo::new(io), answerer);
     tokio::pin!(connection);
-    let ended = tokio::select! {
+    tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
         () = told_to_stop(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        crate::log!(Debug, "connection ended", "error" => error.to_string());
     }
 }
 
@@ -100,10 +158,10 @@ pub(super) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 
 /// The service of one connection.
 #[derive(Clone, Debug)]
-struct Answerer {
-    role: Role,
-    visitor: Visitor,
-    responder: Arc<Responder>,
+pub(super) struct Answerer {
+    pub(super) role: Role,
+    pub(super) visitor: Visitor,
+    pub(super) responder: Arc<Responder>,
 }
 
 impl Service<Request<Incoming>> for Answerer {
@@ -129,7 +187,7 @@ impl Service<Request<Incoming>> for Answerer {
 }
 
 /// A response on its way.
-enum Answering {
+pub(super) enum Answering {
     Grpc(grpc::Call),
     Http(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }

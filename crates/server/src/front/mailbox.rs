@@ -83,6 +83,20 @@ impl Mailbox {
         }
     }
 
+    /// Puts several things into the next batch for the member; the list is empty then.
+    pub(super) fn send_all(&self, submissions: &mut Vec<Submission>) {
+        if submissions.is_empty() {
+            return;
+        }
+        let mut outgoing = lock(&self.outgoing);
+        let was_empty = outgoing.is_empty();
+        outgoing.append(submissions);
+        drop(outgoing);
+        if was_empty {
+            self.gathered.notify_one();
+        }
+    }
+
     /// Hands over what gathered, for ever.
     /// The task is woken by the first of a batch and runs after the tasks that were ready by then.
     pub(super) async fn run_outgoing(&self, hand_over: impl Fn(Vec<Submission>)) {

@@ -19,9 +19,12 @@ mod counted;
 mod door;
 #[cfg(test)]
 pub(crate) mod fake;
+mod http2;
+mod lane;
 mod link;
 mod listeners;
 mod mailbox;
+mod opening;
 mod peers;
 mod run;
 mod streams;

@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::connection::{self, Responder, told_to_stop};
+use super::connection::{self, Protocol, Responder, told_to_stop};
 use super::counted::Counted;
 use super::door::{Door, Raw};
 use super::link::Link;
@@ -75,7 +73,7 @@ struct FrontThread {
     link: Arc<Link>,
     metrics: Arc<Metrics>,
     responder: Arc<Responder>,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: Protocol,
     open: Arc<AtomicUsize>,
     election_timeout: Duration,
     stop: watch::Receiver<bool>,
@@ -104,7 +102,7 @@ impl Fronts {
                 responder: Arc::new(responder(&link, options)?),
                 link,
                 metrics: Arc::clone(&metrics),
-                protocol: connection::protocol(&options.limits, &options.listen),
+                protocol: Protocol::new(&options.limits, &options.listen),
                 open: Arc::clone(&open),
                 election_timeout: options.member.election_timeout,
                 stop: stopped.clone(),

@@ -58,8 +58,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration, answering: Answering) -> Self {
-        let record = Record { link, id, slow, started: Instant::now(), is_finished: false };
-        Self { answering, record: Some(record) }
+        Self { answering, record: Some(Record::new(link, id, slow)) }
     }
 
     /// A call of a method that has no counters.
@@ -86,9 +85,7 @@ impl Future for Call {
             return Poll::Ready(status.into_http().map(AnswerBody::Library));
         }
         if record.id.method().shape == Shape::Unary {
-            record.link.metrics().rpc.receive(record.id);
-            record.link.metrics().rpc.send(record.id);
-            record.finish(Code::Ok);
+            record.answer();
             return Poll::Ready(response);
         }
         Poll::Ready(response.map(|body| AnswerBody::Library(Body::new(RecordedBody { body, record }))))
@@ -97,7 +94,7 @@ impl Future for Call {
 
 /// Counts the end of a call; one that is dropped before was cancelled by the client.
 #[derive(Debug)]
-struct Record {
+pub(super) struct Record {
     link: Arc<Link>,
     id: MethodId,
     slow: Duration,
@@ -106,7 +103,18 @@ struct Record {
 }
 
 impl Record {
-    fn finish(&mut self, code: Code) {
+    pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration) -> Self {
+        Self { link, id, slow, started: Instant::now(), is_finished: false }
+    }
+
+    /// A unary call has its answer.
+    pub(super) fn answer(&mut self) {
+        self.link.metrics().rpc.receive(self.id);
+        self.link.metrics().rpc.send(self.id);
+        self.finish(Code::Ok);
+    }
+
+    pub(super) fn finish(&mut self, code: Code) {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }

@@ -43,44 +43,92 @@ impl KvService {
         self,
         request: wire::RangeRequest,
     ) -> Result<wire::RangeResponse, Status> {
-        let range = convert::range(request);
-        if self.link.is_learner() && !range.serializable {
-            return Err(status::NOT_FOR_LEARNERS.into());
-        }
-        let answered = ask(&self.link, api::Request::Range(range)).await?;
-        let Answer::Range(output) = answered.answer else { return Err(mismatched_answer()) };
-        let header = header(&self.link, output.revision, answered.revision, answered.raft_term);
-        Ok(convert::range_response(header, output))
+        let answered = ask(&self.link, self.range_request(request)?).await?;
+        self.range_response(answered)
     }
 
     pub(super) async fn answer_put(self, request: wire::PutRequest) -> Result<wire::PutResponse, Status> {
-        let size = (request.key.len() + request.value.len()) as u64;
-        let command = Command::Put(convert::put(request));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::Put(done) = outcome else { return Err(mismatched_answer()) };
-        self.link.metrics().put_bytes.add(size);
-        let header = header(&self.link, done.revision, revision, raft_term);
-        Ok(convert::put_response(header, done))
+        let bytes = put_bytes(&request);
+        let answered = ask(&self.link, put_request(request)).await?;
+        self.put_response(answered, bytes)
     }
 
     pub(super) async fn answer_delete_range(
         self,
         request: wire::DeleteRangeRequest,
     ) -> Result<wire::DeleteRangeResponse, Status> {
-        let command = Command::DeleteRange(convert::delete_range(request));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::DeleteRange(done) = outcome else { return Err(mismatched_answer()) };
+        let answered = ask(&self.link, delete_range_request(request)).await?;
+        self.delete_range_response(answered)
+    }
+
+    pub(super) async fn answer_txn(self, request: wire::TxnRequest) -> Result<wire::TxnResponse, Status> {
+        let answered = ask(&self.link, txn_request(request)).await?;
+        self.txn_response(answered)
+    }
+
+    // === the two halves of each ===
+
+    pub(super) fn range_request(&self, request: wire::RangeRequest) -> Result<api::Request, Status> {
+        let range = convert::range(request);
+        if self.link.is_learner() && !range.serializable {
+            return Err(status::NOT_FOR_LEARNERS.into());
+        }
+        Ok(api::Request::Range(range))
+    }
+
+    pub(super) fn range_response(&self, answered: Answered) -> Result<wire::RangeResponse, Status> {
+        let Answered { answer: Answer::Range(output), revision, raft_term } = answered else {
+            return Err(mismatched_answer());
+        };
+        let header = header(&self.link, output.revision, revision, raft_term);
+        Ok(convert::range_response(header, output))
+    }
+
+    pub(super) fn put_response(&self, answered: Answered, bytes: u64) -> Result<wire::PutResponse, Status> {
+        let Answered { answer: Answer::Applied(Outcome::Put(done)), revision, raft_term } = answered else {
+            return Err(mismatched_answer());
+        };
+        self.link.metrics().put_bytes.add(bytes);
+        let header = header(&self.link, done.revision, revision, raft_term);
+        Ok(convert::put_response(header, done))
+    }
+
+    pub(super) fn delete_range_response(
+        &self,
+        answered: Answered,
+    ) -> Result<wire::DeleteRangeResponse, Status> {
+        let Answered { answer: Answer::Applied(Outcome::DeleteRange(done)), revision, raft_term } = answered
+        else {
+            return Err(mismatched_answer());
+        };
         let header = header(&self.link, done.revision, revision, raft_term);
         Ok(convert::delete_response(header, done))
     }
 
-    pub(super) async fn answer_txn(self, request: wire::TxnRequest) -> Result<wire::TxnResponse, Status> {
-        let command = Command::Txn(convert::txn(request));
-        let (outcome, revision, raft_term) = propose(&self.link, command).await?;
-        let Outcome::Txn(done) = outcome else { return Err(mismatched_answer()) };
+    pub(super) fn txn_response(&self, answered: Answered) -> Result<wire::TxnResponse, Status> {
+        let Answered { answer: Answer::Applied(Outcome::Txn(done)), revision, raft_term } = answered else {
+            return Err(mismatched_answer());
+        };
         let header = header(&self.link, done.revision, revision, raft_term);
         Ok(convert::txn_response(header, done))
     }
+}
+
+/// What a put counts as in the metrics.
+pub(super) fn put_bytes(request: &wire::PutRequest) -> u64 {
+    (request.key.len() + request.value.len()) as u64
+}
+
+pub(super) fn put_request(request: wire::PutRequest) -> api::Request {
+    api::Request::Propose(Command::Put(convert::put(request)))
+}
+
+pub(super) fn delete_range_request(request: wire::DeleteRangeRequest) -> api::Request {
+    api::Request::Propose(Command::DeleteRange(convert::delete_range(request)))
+}
+
+pub(super) fn txn_request(request: wire::TxnRequest) -> api::Request {
+    api::Request::Propose(Command::Txn(convert::txn(request)))
 }
 
 #[tonic::async_trait]

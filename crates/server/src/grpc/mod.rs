@@ -24,6 +24,7 @@ mod call;
 mod cluster;
 mod convert;
 mod health;
+mod hot;
 mod kv;
 mod lease;
 mod maintenance;
@@ -37,6 +38,7 @@ mod watch;
 
 use call::Answering;
 pub(crate) use call::Call;
+pub(crate) use hot::{HotCall, HotMethod};
 use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
 pub(crate) use unary::AnswerBody;
 
@@ -71,6 +73,7 @@ pub(crate) struct Services {
     received_max: usize,
     /// Answers the calls that come often.
     hot: kv::KvService,
+    hot_ids: hot::HotIds,
     kv: wire::kv_server::KvServer<kv::KvService>,
     watch: wire::watch_server::WatchServer<watch::WatchService>,
     lease: wire::lease_server::LeaseServer<lease::LeaseService>,
@@ -143,6 +146,7 @@ impl Services {
         Ok(Self {
             received_max,
             hot: kv::KvService { link: to(), request_bytes_max },
+            hot_ids: hot::HotIds::find(),
             kv: limited!(wire::kv_server::KvServer<_>, kv::KvService { link: to(), request_bytes_max }),
             watch: limited!(
                 wire::watch_server::WatchServer<_>,
@@ -161,6 +165,11 @@ impl Services {
             last_client: Mutex::default(),
             link,
         })
+    }
+
+    /// The way to the member.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 
     /// Answers one call.
@@ -192,7 +201,7 @@ impl Services {
             }
         };
         self.link.metrics().rpc.start(id);
-        let answering = match self.admit(id, request.headers()) {
+        let answering = match self.admit(id, Claims::of(request.headers())) {
             Ok(()) => self.dispatch(id, request),
             Err(status) => Answering::status(status),
         };
@@ -200,17 +209,17 @@ impl Services {
     }
 
     /// What is asked of every call before it is looked at.
-    fn admit(&self, id: MethodId, headers: &HeaderMap) -> Result<(), Status> {
+    fn admit(&self, id: MethodId, claims: Claims<'_>) -> Result<(), Status> {
         let method = id.method();
         if self.link.is_learner() && !matches!(method.name, "Status" | "Range" | "Snapshot") {
             return Err(NOT_FOR_LEARNERS.into());
         }
-        let version = match headers.get("client-api-version") {
+        let version = match claims.client_version {
             None => "unknown",
-            Some(version) => std::str::from_utf8(version.as_bytes()).map_err(|_| INVALID_CLIENT_VERSION)?,
+            Some(version) => std::str::from_utf8(version).map_err(|_| INVALID_CLIENT_VERSION)?,
         };
         self.count_client(version, method.shape.kind());
-        if needs_leader(headers) && !self.link.api().has_leader() {
+        if claims.needs_leader && !self.link.api().has_leader() {
             return Err(NO_LEADER.into());
         }
         Ok(())
@@ -289,6 +298,20 @@ impl Services {
         } else {
             self.reflect.v1(request)
         })
+    }
+}
+
+/// What a call says of itself, beside its message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claims<'a> {
+    client_version: Option<&'a [u8]>,
+    needs_leader: bool,
+}
+
+impl<'a> Claims<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let client_version = headers.get("client-api-version").map(HeaderValue::as_bytes);
+        Self { client_version, needs_leader: needs_leader(headers) }
     }
 }
 

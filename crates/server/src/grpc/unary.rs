@@ -22,7 +22,7 @@ use tonic::body::Body;
 use super::status::{Reading, as_grpc_go};
 
 /// The byte for compression and the length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Reads the one message of a call, has it answered, and makes the response.
 pub(super) async fn serve<B, Q, R, Fut>(
@@ -78,7 +78,11 @@ where
         let got = message.len() + rest.len();
         if length.is_none() && got >= PREFIX_BYTES {
             let mut prefix = if rest.is_empty() { &message[..PREFIX_BYTES] } else { &rest[..PREFIX_BYTES] };
-            let announced = announced_length(&mut prefix, encoding.as_ref(), message_bytes_max)?;
+            let announced = announced_length(
+                &mut prefix,
+                encoding.as_ref().map(HeaderValue::as_bytes),
+                message_bytes_max,
+            )?;
             rest.reserve((PREFIX_BYTES + announced).saturating_sub(got));
             length = Some(announced);
         }
@@ -96,9 +100,14 @@ where
     }
 }
 
-fn announced_length(
+/// The length of the message behind a prefix.
+///
+/// # Errors
+///
+/// The status for a message that is too large or compressed.
+pub(super) fn announced_length(
     prefix: &mut &[u8],
-    encoding: Option<&HeaderValue>,
+    encoding: Option<&[u8]>,
     message_bytes_max: usize,
 ) -> Result<usize, Status> {
     let is_compressed = prefix.get_u8() != 0;
@@ -107,7 +116,7 @@ fn announced_length(
         return Err(match encoding {
             None => Status::internal("grpc: compressed flag set with identity or empty encoding"),
             Some(encoding) => {
-                let name = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
+                let name = String::from_utf8_lossy(encoding).into_owned();
                 Status::unimplemented(format!(
                     "grpc: Decompressor is not installed for grpc-encoding {name:?}"
                 ))
@@ -121,12 +130,23 @@ fn announced_length(
     Ok(length)
 }
 
+/// The length of a message as it stands before it.
+///
+/// # Errors
+///
+/// The status for a message that is too large to be sent.
+pub(super) fn sent_length(length: usize) -> Result<u32, Status> {
+    u32::try_from(length).ok().filter(|length| *length <= i32::MAX.cast_unsigned()).ok_or_else(|| {
+        let text = format!("grpc: trying to send message larger than max ({length} vs. {})", i32::MAX);
+        Status::resource_exhausted(text)
+    })
+}
+
 fn message_response(message: &impl Message) -> Response<AnswerBody> {
     let length = message.encoded_len();
-    let Some(announced) = u32::try_from(length).ok().filter(|length| *length <= i32::MAX.cast_unsigned())
-    else {
-        let text = format!("grpc: trying to send message larger than max ({length} vs. {})", i32::MAX);
-        return Status::resource_exhausted(text).into_http::<Body>().map(AnswerBody::Library);
+    let announced = match sent_length(length) {
+        Ok(announced) => announced,
+        Err(status) => return status.into_http::<Body>().map(AnswerBody::Library),
     };
     let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + length);
     buffer.put_u8(0);

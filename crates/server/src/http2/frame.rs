@@ -53,6 +53,7 @@ impl ErrorCode {
     pub(crate) const STREAM_CLOSED: Self = Self(5);
     pub(crate) const FRAME_SIZE_ERROR: Self = Self(6);
     pub(crate) const REFUSED_STREAM: Self = Self(7);
+    #[cfg(test)]
     pub(crate) const CANCEL: Self = Self(8);
     pub(crate) const COMPRESSION_ERROR: Self = Self(9);
     pub(crate) const ENHANCE_YOUR_CALM: Self = Self(11);

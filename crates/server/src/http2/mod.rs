@@ -25,7 +25,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{Connection, Event, OUTPUT_BYTES_MAX, Options, Payload};
+pub(crate) use connection::{Connection, Event, Options};
 pub(crate) use frame::{ErrorCode, PREFACE};
 pub(crate) use hpack::{write_field, write_status};
 pub(crate) use request::RequestHead;

@@ -20,8 +20,6 @@ mod headers;
 mod receive;
 mod send;
 
-pub(crate) use send::OUTPUT_BYTES_MAX;
-
 /// The payload of the ping that asks whether the client has seen that the server goes away.
 const DRAIN_PING: [u8; 8] = *b"etched-d";
 /// The payload of the ping that asks whether the client is there.
@@ -248,6 +246,7 @@ impl Connection {
     }
 
     /// How many streams are open.
+    #[cfg(test)]
     pub(crate) fn streams(&self) -> usize {
         self.streams.len()
     }

@@ -12,7 +12,7 @@ use super::super::frame::{
 use super::{Connection, Ending, Line, Payload, Payloaded};
 
 /// Bytes that may wait for the socket before streams must wait with theirs.
-pub(crate) const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A stream with more than this to send stands in the second line.
 const SMALL_BYTES_MAX: usize = PAYLOAD_MAX;
 /// Bytes of the first line that go before a frame of the second.
