@@ -49,6 +49,7 @@ mod http;
 mod keys;
 mod kv;
 mod lease;
+mod mailbox;
 mod maintenance;
 mod options;
 mod pool;

@@ -140,7 +140,7 @@ impl Client {
     pub async fn keep_alive(&self, id: i64) -> Result<KeepAlive, Error> {
         let mailbox = Arc::clone(&self.shared.keeper);
         let (sender, receiver) = watch::channel(LeaseState::Unconfirmed);
-        let holder = mailbox.new_holder();
+        let holder = mailbox.new_name();
         let mut keep_alive = KeepAlive { id, holder, state: receiver, mailbox: Arc::clone(&mailbox) };
         if mailbox.push(Command::Keep { id, holder, state: sender }) {
             tokio::spawn(driver::run(self.clone(), mailbox));

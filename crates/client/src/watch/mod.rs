@@ -157,7 +157,7 @@ impl Client {
         let queue = Arc::new(Queue::new(self.options.watch_queue_bytes));
         let (reply, confirmed) = oneshot::channel();
         let request = options.into().request;
-        let key = mailbox.new_key();
+        let key = WatchKey(mailbox.new_name());
         // Made first, so that a caller who gives up takes the watch off again.
         let mut watch = Watch {
             key,
