@@ -75,6 +75,9 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     let secure = options.peer_connector()?.map(|connector| secure(Arc::new(connector)));
     let member = member::start(options, Arc::clone(&metrics), secure)?;
     let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
+    if options.checks.at_start {
+        member.check_data(options)?;
+    }
     match member.wait_until_ready(READY_TIME_MAX) {
         Readiness::Ready => {}
         // Without a quorum there are still local reads.

@@ -12,6 +12,7 @@
 //! log segment on order, one batch per front and turn.
 
 mod backend;
+mod checks;
 mod convert;
 mod core;
 mod handle;
@@ -30,7 +31,8 @@ mod tests;
 mod upkeep;
 
 pub use self::core::CoreError;
+pub use checks::Inconsistent;
 pub use handle::MemberHandle;
 pub use join::JoinError;
-pub use start::{Readiness, RunningMember, StartError, start};
+pub use start::{CheckError, Readiness, RunningMember, StartError, start};
 pub use storage::StorageError;

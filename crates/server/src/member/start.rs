@@ -19,6 +19,7 @@ use crate::api::Identity;
 use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
+use crate::member::checks::{Checks, Inconsistent};
 use crate::member::core::{Core, CoreError, Peers, Stage};
 use crate::member::handle::MemberHandle;
 use crate::member::inbox::Inbox;
@@ -52,9 +53,21 @@ pub struct RunningMember {
     pub peer_service: PeerService,
     thread: JoinHandle<Result<(), CoreError>>,
     published: Receiver<()>,
-    _upkeep: Upkeep,
+    upkeep: Upkeep,
     /// Held until the member has ended.
     _lock: Box<dyn DiskLock>,
+}
+
+/// Why the data of a member was not found to be that of the others.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// It is not.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+    /// It cannot be compared.
+    #[error("cannot ask other members: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 /// How far a member is on its way to serve.
@@ -203,7 +216,7 @@ fn run(
         is_removed: false,
     };
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
-    Ok(RunningMember { handle, peer_service, thread, published, _upkeep: upkeep, _lock: lock })
+    Ok(RunningMember { handle, peer_service, thread, published, upkeep, _lock: lock })
 }
 
 fn handle(
@@ -268,6 +281,21 @@ impl RunningMember {
             Err(RecvTimeoutError::Timeout) => Readiness::NotYet,
             Err(RecvTimeoutError::Disconnected) => Readiness::Ended,
         }
+    }
+
+    /// Compares the member's data with that of the others, as `InitialCorruptCheck` asks for before clients come.
+    ///
+    /// # Errors
+    ///
+    /// The data differs, or the means to ask others cannot be made.
+    pub fn check_data(&self, options: &Options) -> Result<(), CheckError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let checks = Checks {
+            handle: Arc::clone(&self.handle),
+            link: self.upkeep.link(),
+            options: options.checks.clone(),
+        };
+        Ok(runtime.block_on(checks.initially())?)
     }
 
     /// Whether the core thread has ended.

@@ -1,4 +1,5 @@
-//! What a member does beside its requests, on a thread of its own: it asks the others which version they run.
+//! What a member does beside its requests, on a thread of its own: it asks the others which version they run and
+//! whether their data is the same.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +14,7 @@ use crate::api::Api;
 use crate::flags::{Options, SERVER_VERSION};
 use crate::front::Link;
 use crate::log;
+use crate::member::checks::Checks;
 use crate::member::handle::MemberHandle;
 use crate::member::inbox::PeerEvent;
 use crate::metrics::Metrics;
@@ -40,11 +42,17 @@ impl Upkeep {
         let (stop, mut stopped) = watch::channel(false);
         let running = Arc::clone(&link);
         let versions = Versions { handle, time_max: options.member.election_timeout * 2, asked: None };
+        let checks = Checks {
+            handle: Arc::clone(&versions.handle),
+            link: Arc::clone(&link),
+            options: options.checks.clone(),
+        };
         let work = move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = running.run() => {}
                     () = versions.run() => {}
+                    () = checks.run() => {}
                     // An error means that whoever could tell is gone: that is a stop too.
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
 
 mod cluster;
+mod corruption;
 mod crowd;
 mod data_dir;
 mod process;
