@@ -237,7 +237,10 @@ impl HotAnswer {
             HotMessage::Range(response) if bytes > WHOLE_BYTES_MAX => {
                 Box::new(RangePayload::new(response, self.length))
             }
-            message => {
+            message @ (HotMessage::Range(_)
+            | HotMessage::Put(_)
+            | HotMessage::DeleteRange(_)
+            | HotMessage::Txn(_)) => {
                 let mut whole = BytesMut::with_capacity(bytes);
                 whole.put_u8(0);
                 whole.put_u32(self.length);
@@ -352,7 +355,9 @@ mod tests {
     #[test]
     fn a_range_in_pieces_is_the_same_as_a_whole_one() {
         for (count, size) in [(0, 0), (1, 1), (300, 100), (40, 5000), (3, 70_000)] {
-            let records = (0..count).map(|number| Bytes::from(vec![(number % 250) as u8; size])).collect();
+            let records = (0..count)
+                .map(|number| Bytes::from(vec![u8::try_from(number % 250).unwrap(); size]))
+                .collect();
             let header = Some(wire::ResponseHeader { revision: 7, ..Default::default() });
             let response = wire::RangeResponse { header, kvs: records, more: count > 1, count: 9 };
             let length = u32::try_from(response.encoded_len()).unwrap();

@@ -34,6 +34,8 @@ use crate::tls::Visitor;
 mod answer;
 mod bridge;
 mod calls;
+#[cfg(test)]
+mod tests;
 mod timeout;
 
 use bridge::Bridge;
