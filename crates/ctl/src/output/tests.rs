@@ -490,11 +490,11 @@ fn members_in_all_formats() {
 }
 
 #[test]
-fn changes_of_members() {
+fn a_member_that_is_added() {
     let member =
         Member { id: 0xf, peer_ur_ls: vec!["http://c:1".to_owned()], is_learner: true, ..Member::default() };
     let header = header().map(|header| ResponseHeader { revision: 0, ..header });
-    let response = MemberAddResponse { header, member: Some(member.clone()), members: vec![member.clone()] };
+    let response = MemberAddResponse { header, member: Some(member.clone()), members: vec![member] };
     let added = Answer::MemberAdd(response);
     check(
         &added,
@@ -518,6 +518,13 @@ fn changes_of_members() {
     "#]],
     );
     check(&added, Format::Fields, expect!["exit 4: fields not supported as output format"]);
+}
+
+#[test]
+fn removals_updates_and_promotions_of_members() {
+    let member =
+        Member { id: 0xf, peer_ur_ls: vec!["http://c:1".to_owned()], is_learner: true, ..Member::default() };
+    let header = header().map(|header| ResponseHeader { revision: 0, ..header });
     let changed = |change, members| Answer::MemberChanged {
         change,
         id: 0xf,

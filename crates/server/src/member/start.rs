@@ -165,12 +165,7 @@ fn run(
     let handle = Arc::new(handle(options, &identity, &inbox, secure.clone()));
     let current = Arc::new(Mutex::new(Some(backend.clone())));
     let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
-    let sink = Sink {
-        inbox: Arc::clone(&inbox),
-        disk: Arc::clone(&disk),
-        current: Arc::clone(&current),
-        backend_options: backend_options(),
-    };
+    let sink = sink(&inbox, &disk, &current);
     let (transport, peer_service) = HttpTransport::start(PeerStart {
         identity,
         snapshot_dir: snapshot_dir.clone(),
@@ -217,6 +212,15 @@ fn run(
     };
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
     Ok(RunningMember { handle, peer_service, thread, published, upkeep, _lock: lock })
+}
+
+fn sink(inbox: &Arc<Inbox>, disk: &Arc<dyn Disk>, current: &Arc<Mutex<Option<RedbBackend>>>) -> Sink {
+    Sink {
+        inbox: Arc::clone(inbox),
+        disk: Arc::clone(disk),
+        current: Arc::clone(current),
+        backend_options: backend_options(),
+    }
 }
 
 fn handle(

@@ -170,7 +170,11 @@ fn push(json: &mut String, text: core::fmt::Arguments<'_>) {
     json.write_fmt(text).expect("a string takes any text");
 }
 
-pub(super) fn push_list_or_null<T>(json: &mut String, items: &[T], mut push_item: impl FnMut(&mut String, &T)) {
+pub(super) fn push_list_or_null<T>(
+    json: &mut String,
+    items: &[T],
+    mut push_item: impl FnMut(&mut String, &T),
+) {
     if items.is_empty() {
         json.push_str("null");
         return;
