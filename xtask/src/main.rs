@@ -9,6 +9,7 @@ mod compat;
 mod crash;
 mod histogram;
 mod http2;
+mod mixed;
 mod process;
 mod procfs;
 mod random;
@@ -44,6 +45,8 @@ enum Command {
     Chaos(chaos::Options),
     /// Measures how long a cluster does not write when its leader is killed.
     Failover(chaos::failover::Options),
+    /// Turns a cluster of the real etcd into one of etched and back, under load.
+    Mixed(mixed::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Crash(options) => crash::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Failover(options) => chaos::failover::run(&options),
+        Command::Mixed(options) => mixed::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }

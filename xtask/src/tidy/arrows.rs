@@ -101,7 +101,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "etched-proto",
         ],
     ),
-    ("xtask", &["etched-model", "etched-proto"]),
+    ("xtask", &["etched-client", "etched-model", "etched-proto"]),
 ];
 
 /// Packages that know sockets and an async runtime; nothing below them may.
