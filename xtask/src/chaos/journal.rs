@@ -116,7 +116,7 @@ pub(super) fn write(path: &Path, history: &History, episodes: &[Episode]) -> Res
     Ok(file.flush()?)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(super) fn read(path: &Path) -> Result<History> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let mut history = History::default();
