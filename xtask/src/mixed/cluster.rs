@@ -151,6 +151,10 @@ impl Cluster {
     pub(super) async fn fall_behind(&mut self, leader: usize, follower: usize, load: &Load) -> Result<()> {
         self.lead(leader).await?;
         self.members[follower].stop().await?;
+        // Writers that would wait for it would only make this take longer.
+        let mut others = self.endpoints();
+        others.remove(follower);
+        load.set_endpoints(others);
         let witness = |cluster: &Self| -> Result<usize> {
             // The log of the real etcd tells of the snapshot, from whichever side.
             let took = cluster.members[follower].log_count(ETCD_TOOK)?;
@@ -163,6 +167,7 @@ impl Cluster {
         self.members[follower].start(&entries, "existing")?;
         let client = self.client_of(follower)?;
         retry("a read at a follower that was behind", || client.get(Get::new("x"))).await?;
+        load.set_endpoints(self.endpoints());
         let deadline = Instant::now() + PATIENCE;
         while witness(self)? == before {
             ensure!(Instant::now() < deadline, "{} got no snapshot", self.members[follower].name);
