@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use etched_backend::{RedbBackend, RedbOptions};
 use etched_disk::Disk;
 use etched_replica::raft::{Message, SnapshotDelivery};
+use tokio::sync::oneshot;
 
 use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::flags::SERVER_VERSION;
@@ -22,6 +23,8 @@ pub(crate) struct Sink {
     /// The backend in use; replaced with each installation, gone when the member has ended.
     pub(crate) current: Arc<Mutex<Option<RedbBackend>>>,
     pub(crate) backend_options: RedbOptions,
+    /// Held while a backend is made: a leader that loses patience sends the next snapshot meanwhile.
+    pub(crate) building: Arc<Mutex<()>>,
 }
 
 impl PeerSink for Sink {
@@ -29,27 +32,38 @@ impl PeerSink for Sink {
         self.inbox.push_messages(messages);
     }
 
-    /// The backend is made on a thread of its own, and only then does consensus hear of the snapshot.
-    fn on_snapshot(&self, message: Message, database: PathBuf) {
+    /// The backend is made on a thread of its own, one at a time, and only then does consensus hear of the snapshot.
+    fn on_snapshot(&self, message: Message, database: PathBuf) -> Asked<Result<(), String>> {
         let (inbox, disk) = (Arc::clone(&self.inbox), Arc::clone(&self.disk));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(current) = current else { return };
-        let options = self.backend_options;
+        let Some(current) = current else { return Box::pin(async { Err("server stopped".to_owned()) }) };
+        let (options, building) = (self.backend_options, Arc::clone(&self.building));
+        let (sender, receiver) = oneshot::channel();
         let work = move || {
+            let _one = building.lock().unwrap_or_else(PoisonError::into_inner);
             let index = message.snapshot().map_or(0, |meta| meta.index);
             log!(Info, "reading in a received snapshot", "snapshot-index" => index);
-            match incoming::build(&*disk, &current, &database, index, options) {
-                Ok(incoming) => inbox.push_peer(PeerEvent::Snapshot { message, incoming }),
+            let built = incoming::build(&*disk, &current, &database, index, options);
+            let result = match built {
+                Ok(incoming) => {
+                    inbox.push_peer(PeerEvent::Snapshot { message, incoming });
+                    Ok(())
+                }
                 Err(error) => {
                     log!(Error, "a received snapshot cannot be used", "snapshot-index" => index, "error" => error.to_string());
-                    // The leader finds out by the next append, and sends another.
+                    // What cannot be removed is removed by the next start.
                     let _ = disk.remove(&database);
+                    Err(error.to_string())
                 }
-            }
+            };
+            // The sender may have given up.
+            let _ = sender.send(result);
         };
-        if let Err(error) = std::thread::Builder::new().name("snapshot-in".into()).spawn(work) {
-            log!(Error, "a received snapshot cannot be read in", "error" => error.to_string());
-        }
+        let spawned = std::thread::Builder::new().name("snapshot-in".into()).spawn(work);
+        Box::pin(async move {
+            spawned.map_err(|error| error.to_string())?;
+            receiver.await.unwrap_or_else(|_| Err("the thread that reads it in has ended".to_owned()))
+        })
     }
 
     fn on_unreachable(&self, member: u64) {

@@ -220,6 +220,7 @@ fn sink(inbox: &Arc<Inbox>, disk: &Arc<dyn Disk>, current: &Arc<Mutex<Option<Red
         disk: Arc::clone(disk),
         current: Arc::clone(current),
         backend_options: backend_options(),
+        building: Arc::default(),
     }
 }
 

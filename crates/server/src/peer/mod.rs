@@ -100,7 +100,10 @@ pub trait PeerSink: Send + Sync {
     fn on_messages(&self, messages: Vec<raft::Message>);
 
     /// A snapshot came in and its database lies synced at `database`; the message is to be stepped next.
-    fn on_snapshot(&self, message: raft::Message, database: PathBuf);
+    ///
+    /// Resolves when consensus has the snapshot, or with the reason why it will not: only then is the sender answered,
+    /// or it would ask for what comes after the snapshot too early, and send it again.
+    fn on_snapshot(&self, message: raft::Message, database: PathBuf) -> Asked<Result<(), String>>;
 
     /// Messages to a member were dropped.
     fn on_unreachable(&self, member: u64);

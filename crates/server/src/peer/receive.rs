@@ -77,7 +77,10 @@ pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
             );
             numbers.received_bytes.add(bytes);
             numbers.snapshots_received.succeed(begun.elapsed());
-            core.shared.sink.on_snapshot(message, database);
+            if let Err(reason) = core.shared.sink.on_snapshot(message, database).await {
+                let text = format!("failed to process raft message ({reason})");
+                return head::plain(StatusCode::INTERNAL_SERVER_ERROR, &text);
+            }
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response

@@ -109,8 +109,9 @@ impl PeerSink for Recorder {
         messages.into_iter().for_each(|message| self.record(Event::Message(message)));
     }
 
-    fn on_snapshot(&self, message: Message, database: PathBuf) {
+    fn on_snapshot(&self, message: Message, database: PathBuf) -> Asked<Result<(), String>> {
         self.record(Event::Snapshot(message, database));
+        Box::pin(async { Ok(()) })
     }
 
     fn on_unreachable(&self, member: u64) {
