@@ -1,6 +1,6 @@
 //! Histories: what clients asked of a cluster and were told, and whether a correct store could have done that.
 //!
-//! [`judge`] takes a [`History`] and returns all [`Violation`]s that it finds.
+//! [`judge()`] takes a [`History`] and returns all [`Violation`]s that it finds.
 //! The streams of watches tell what happened at each revision ([`Log`]); everything else is compared with that.
 //! An answered write must be what happened at the revision of its answer, and a read must be the state at the revision
 //! of its answer, so that no search is needed: revisions are the order, and only real time remains to be checked.
