@@ -34,10 +34,10 @@ use crate::peer::{
 };
 
 /// Memory for the pages of the backend, in bytes.
-const BACKEND_CACHE_BYTES: usize = 64 << 20;
+const BACKEND_CACHE_BYTES: usize = 32 << 20;
 
 /// Bytes of entries after which older log segments may go, however few entries they hold.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
+const SNAPSHOT_BYTES: u64 = 32 << 20;
 
 /// Bytes that may wait for one watch stream; above, its watchers are put behind.
 const STREAM_QUEUE_BYTES: usize = 1 << 20;
@@ -346,7 +346,7 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
             request_timeout_ns: nanos(request_timeout(options)),
             commit_interval_ns: 100_000_000,
             commit_bytes_max: 4 << 20,
-            commit_backlog_bytes_max: 64 << 20,
+            commit_backlog_bytes_max: 24 << 20,
             snapshot_entries: options.member.snapshot_count.max(1),
             snapshot_bytes: SNAPSHOT_BYTES,
             catch_up_entries: options.member.snapshot_catchup_entries,
