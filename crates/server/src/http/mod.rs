@@ -187,7 +187,7 @@ impl Site {
 }
 
 /// A member as etcd's JSON has it: the order of the fields is part of it.
-fn member_json(member: &MemberEntry) -> String {
+pub(crate) fn member_json(member: &MemberEntry) -> String {
     let json = |value: serde_json::Value| value.to_string();
     let mut fields = vec![
         format!("\"id\":{}", member.id),

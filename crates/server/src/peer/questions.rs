@@ -15,6 +15,7 @@ use super::service::{BodyError, read_body, too_large};
 use super::{PeerQuestions, head};
 use crate::api::{ApiError, MemberEntry};
 use crate::grpc::status::message_of;
+use crate::http::member_json;
 
 /// Bytes of a question; as in etcd.
 const QUESTION_BYTES_MAX: usize = 64 << 10;
@@ -238,25 +239,6 @@ fn protobuf(message: &impl prost::Message) -> Response<Bytes> {
 fn members_answer(members: &[MemberEntry]) -> Response<Bytes> {
     let objects: Vec<String> = members.iter().map(member_json).collect();
     head::typed(StatusCode::OK, "application/json", format!("[{}]\n", objects.join(",")))
-}
-
-/// A member as etcd's JSON has it: the order of the fields is part of it.
-fn member_json(member: &MemberEntry) -> String {
-    let json = |value: serde_json::Value| value.to_string();
-    let mut fields = vec![
-        format!("\"id\":{}", member.id),
-        format!("\"peerURLs\":{}", json(member.peer_urls.clone().into())),
-    ];
-    if member.is_learner {
-        fields.push("\"isLearner\":true".to_owned());
-    }
-    if !member.name.is_empty() {
-        fields.push(format!("\"name\":{}", json(member.name.clone().into())));
-    }
-    if !member.client_urls.is_empty() {
-        fields.push(format!("\"clientURLs\":{}", json(member.client_urls.clone().into())));
-    }
-    format!("{{{}}}", fields.join(","))
 }
 
 fn internal_error() -> Response<Bytes> {

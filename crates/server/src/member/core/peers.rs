@@ -34,6 +34,8 @@ pub(crate) struct Installing {
     ticket: u64,
     snapshot: LogSnapshot,
     pending: PathBuf,
+    /// Whether the log's next sync holds the record of the snapshot.
+    is_recorded: bool,
 }
 
 impl Core {
@@ -71,8 +73,11 @@ impl Core {
         }
     }
 
-    /// The cluster has removed this member for good.
+    /// The cluster has removed this member for good; the log says so, and each of the others may.
     pub(super) fn on_removed(&mut self) {
+        if self.is_removed {
+            return;
+        }
         log!(Error, "the member has been permanently removed from the cluster");
         self.is_removed = true;
         self.stop();
@@ -143,26 +148,29 @@ impl Core {
             conf_state: install.meta.conf_state.clone(),
             data: install.data.clone(),
         };
-        self.peers.installing = Some(Installing { ticket: install.ticket, snapshot, pending: path });
+        self.peers.installing =
+            Some(Installing { ticket: install.ticket, snapshot, pending: path, is_recorded: false });
         Ok(())
     }
 
     /// Before the write with the installation's ticket is synced: the file that says where the log begins, and the
     /// record of it in the log.
     pub(super) fn record_install(&mut self, ticket: u64) -> Result<(), CoreError> {
-        if let Some(installing) = &self.peers.installing
+        if let Some(installing) = &mut self.peers.installing
             && installing.ticket == ticket
         {
             let file = convert::snapshot_file(&installing.snapshot);
             etched_wal::snapshot_file::write(&*self.disk, &self.snapshot_dir, &file)?;
             self.wal.append_snapshot(&convert::snapshot_record(&installing.snapshot));
+            installing.is_recorded = true;
         }
         Ok(())
     }
 
     /// After that write is synced: the new backend takes its place.
     pub(super) fn finish_install(&mut self) -> Result<(), CoreError> {
-        let Some(installing) = self.peers.installing.take() else { return Ok(()) };
+        let recorded = self.peers.installing.take_if(|installing| installing.is_recorded);
+        let Some(installing) = recorded else { return Ok(()) };
         let failed = |error: etched_disk::DiskError| CoreError::Thread(error.to_string());
         let database = self.snapshot_dir.join("db");
         incoming::put_in_place(&*self.disk, &installing.pending, &database).map_err(failed)?;
