@@ -158,6 +158,8 @@ impl Client {
     /// Sends a request until it is answered, refused for good, or too late.
     ///
     /// A change is sent a second time only if the first attempt was certainly not executed.
+    /// When the time is over while an attempt is under way, the failure of the one before it, if there was one,
+    /// says more than the time that is over.
     pub(crate) async fn call<Q, A, F, Fut>(&self, effect: Effect, message: Q, send: F) -> Result<A, Error>
     where
         Q: Clone,
@@ -167,6 +169,7 @@ impl Client {
         let deadline = self.deadline();
         let pool = &self.shared.pool;
         let mut backoff = None;
+        let mut last_failure: Option<Failure> = None;
         for attempt in 1.. {
             let connection = pool.connection(deadline).await?;
             let request = self.request(message.clone(), deadline);
@@ -175,15 +178,16 @@ impl Client {
                 None => {
                     // A member that hangs keeps its connection; the next request goes elsewhere.
                     pool.move_on(&connection);
-                    return Err(if effect == Effect::Change {
-                        Error::Timeout.of_change()
-                    } else {
-                        Error::Timeout
-                    });
+                    return Err(out_of_time(effect, last_failure));
                 }
                 Some(Ok(response)) => return Ok(response.into_inner()),
                 Some(Err(status)) => Failure::of(status),
             };
+            if matches!(failure.error, Error::Timeout) {
+                // The connection watches the same deadline, and may be the first to see it pass.
+                pool.move_on(&connection);
+                return Err(out_of_time(effect, last_failure));
+            }
             self.learn_from(&failure, &connection);
             if attempt == ATTEMPTS_MAX || !failure.may_retry(effect) {
                 return Err(failure.into_error(effect));
@@ -195,6 +199,7 @@ impl Client {
                     return Err(failure.into_error(effect));
                 }
             }
+            last_failure = Some(failure);
         }
         unreachable!("the loop ends by its own conditions")
     }
@@ -215,6 +220,15 @@ impl Client {
             request_bytes_max: self.options.request_bytes_max,
             response_bytes_max: self.options.response_bytes_max,
         }
+    }
+}
+
+/// The error of a request whose time is over while an attempt is under way.
+fn out_of_time(effect: Effect, last_failure: Option<Failure>) -> Error {
+    match (effect, last_failure) {
+        (Effect::Change, _) => Error::Timeout.of_change(),
+        (Effect::Read, Some(failure)) => failure.into_error(effect),
+        (Effect::Read, None) => Error::Timeout,
     }
 }
 

@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use etched_client::{Client, Error, Fate, Put};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::etcd::{Etcd, options};
 use crate::ports::Port;
+
+/// An empty SETTINGS frame: all that a client waits for before it sends requests.
+const NO_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// What a client of HTTP/2 sends before its first frame, in bytes.
+const PREFACE_LEN: usize = 24;
 
 #[tokio::test]
 async fn the_next_endpoint_is_used_when_the_first_is_dead() {
@@ -58,6 +65,33 @@ async fn a_cluster_out_of_reach_is_told_from_an_unknown_outcome() {
     let dead = format!("127.0.0.1:{}", port.number());
     let client = Client::connect_lazy([dead], options).unwrap();
     let error = client.put(Put::new("a", "1")).await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable { cause: Some(_) }), "{error:?}");
+    assert!(matches!(error, Error::Unreachable { cause: Some(_), .. }), "{error:?}");
     assert_eq!(error.fate(), Fate::NotExecuted);
+}
+
+#[tokio::test]
+async fn a_read_whose_time_ends_tells_the_last_failure_it_saw() {
+    // The first connection breaks with the request in it; whatever comes after is taken and never answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        first.write_all(NO_SETTINGS).await.unwrap();
+        let mut taken = vec![0; 1 << 16];
+        let mut requests = 0;
+        while requests < PREFACE_LEN {
+            requests += first.read(&mut taken).await.unwrap();
+        }
+        drop(first);
+        let mut held = Vec::new();
+        while let Ok((mut later, _)) = listener.accept().await {
+            later.write_all(NO_SETTINGS).await.unwrap();
+            held.push(later);
+        }
+    });
+    let mut options = options();
+    options.request_timeout = Some(Duration::from_secs(1));
+    let client = Client::connect([&endpoint], options).await.unwrap();
+    let error = client.get("a").await.unwrap_err();
+    assert!(matches!(error, Error::Broken { .. } | Error::Unreachable { cause: Some(_), .. }), "{error:?}");
 }
