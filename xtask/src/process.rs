@@ -103,11 +103,20 @@ impl Server {
             "--log-level=warn".to_owned(),
         ];
         all.extend(flags.iter().map(|&flag| flag.to_owned()));
-        let child = spawn(program, directory, &all)?;
-        let program = program.clone();
-        let mut server = Self { program, directory: directory.to_path_buf(), flags: all, child, address };
+        let mut server = Self::launch(program, directory, address, all)?;
         server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Starts a member of a cluster, whose flags say that it listens at `address`, without waiting for it.
+    pub(crate) fn launch(
+        program: &Program,
+        directory: &Path,
+        address: SocketAddr,
+        flags: Vec<String>,
+    ) -> Result<Self> {
+        let child = spawn(program, directory, &flags)?;
+        Ok(Self { program: program.clone(), directory: directory.to_path_buf(), flags, child, address })
     }
 
     pub(crate) fn pid(&self) -> u32 {

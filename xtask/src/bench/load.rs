@@ -1,6 +1,8 @@
 //! The closed loop: so many requests in flight on so many connections, the next one when an answer comes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -29,19 +31,27 @@ impl Shape {
 }
 
 /// When a run ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Until {
     /// After so much measured time; a quarter of it is run before, unmeasured.
     Elapsed(Duration),
     /// After so many requests, all measured.
     Answered(u64),
+    /// As long as this is true, all measured.
+    While(Arc<AtomicBool>),
 }
 
-/// The server that is measured.
-#[derive(Clone, Copy, Debug)]
+/// The servers that are measured: connections go to the addresses in turn, processor time is that of all processes.
+#[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub(super) address: SocketAddr,
-    pub(super) pid: u32,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) pids: Vec<u32>,
+}
+
+impl Target {
+    fn cpu(&self) -> Result<Duration> {
+        self.pids.iter().map(|pid| procfs::cpu(*pid)).sum()
+    }
 }
 
 /// What a run measured.
@@ -105,9 +115,9 @@ impl Clock {
     fn start(until: Until, target: Target, now: Instant) -> Result<Self> {
         let warm_up = match until {
             Until::Elapsed(duration) => Some(now + duration / 4),
-            Until::Answered(_) => None,
+            Until::Answered(_) | Until::While(_) => None,
         };
-        let server_cpu = procfs::cpu(target.pid)?;
+        let server_cpu = target.cpu()?;
         let own_cpu = procfs::cpu(std::process::id())?;
         Ok(Self { until, target, measuring_since: now, warm_up, server_cpu, own_cpu })
     }
@@ -117,21 +127,22 @@ impl Clock {
         if self.warm_up.is_none_or(|end| now < end) {
             return Ok(false);
         }
-        *self = Self { warm_up: None, ..Self::start(self.until, self.target, now)? };
+        *self = Self { warm_up: None, ..Self::start(self.until.clone(), self.target.clone(), now)? };
         Ok(true)
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        match self.until {
-            Until::Elapsed(duration) => self.warm_up.is_none() && now - self.measuring_since >= duration,
+        match &self.until {
+            Until::Elapsed(duration) => self.warm_up.is_none() && now - self.measuring_since >= *duration,
             Until::Answered(_) => false,
+            Until::While(goes_on) => !goes_on.load(Ordering::Relaxed),
         }
     }
 
     fn may_open(&self, opened: u64) -> bool {
-        match self.until {
-            Until::Elapsed(_) => true,
-            Until::Answered(count) => opened < count,
+        match &self.until {
+            Until::Elapsed(_) | Until::While(_) => true,
+            Until::Answered(count) => opened < *count,
         }
     }
 }
@@ -163,13 +174,13 @@ pub(super) fn closed_loop(
     until: Until,
     write: &mut dyn FnMut(&mut Vec<u8>),
 ) -> Result<Run> {
-    let mut pool = Pool::connect(target.address, shape.connections)?;
+    let mut pool = Pool::connect_all(&target.addresses, shape.connections)?;
     let streams_max = pool.connections.iter().map(Connection::streams_max).min();
     ensure!(streams_max >= Some(shape.streams), "the server allows {streams_max:?} streams a connection");
     let now = Instant::now();
     let mut turn = Loop {
         path,
-        method: Method::new(path, &target.address.to_string()),
+        method: Method::new(path, &target.addresses[0].to_string()),
         write,
         message: Vec::new(),
         started: vec![vec![now; usize::try_from(shape.streams)?]; shape.connections],
@@ -238,7 +249,7 @@ impl Loop<'_> {
         Ok(Run {
             latencies: self.latencies.clone(),
             elapsed: now - clock.measuring_since,
-            server_cpu: procfs::cpu(clock.target.pid)?.saturating_sub(clock.server_cpu),
+            server_cpu: clock.target.cpu()?.saturating_sub(clock.server_cpu),
             own_cpu: procfs::cpu(std::process::id())?.saturating_sub(clock.own_cpu),
             bytes: self.ended.bytes,
         })

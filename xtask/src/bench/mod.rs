@@ -5,7 +5,9 @@
 //! on what else the machine does.
 //! How much the machine did for others is told too.
 
+mod cluster;
 mod load;
+mod members;
 mod report;
 mod scenarios;
 mod watchers;
@@ -19,8 +21,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{Program, Server, shared_memory};
 use crate::{procfs, workspace};
+use cluster::Cluster;
 use report::Report;
-use scenarios::{SCENARIOS, Scenario, Sizes};
+use scenarios::{SCENARIOS, Scenario, Sizes, Workload};
 
 /// Options of `bench`.
 #[derive(clap::Args)]
@@ -31,6 +34,12 @@ pub(crate) struct Options {
     /// Only scenarios whose name begins with this; repeatable.
     #[arg(long)]
     only: Vec<String>,
+    /// Members of the cluster that is measured: 1, or 3 with scenarios of their own.
+    #[arg(long, default_value_t = 1)]
+    members: usize,
+    /// Keys (of 1 kB) of the snapshot that a member is sent; a million make a file of 1.8 GB at etcd.
+    #[arg(long)]
+    snapshot_keys: Option<u64>,
     /// How often each scenario runs on each side.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -59,9 +68,10 @@ pub(crate) struct Options {
 
 /// Runs the scenarios and prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| options.chooses(scenario)).collect();
+    let scenarios = options.scenarios();
+    let chosen: Vec<&Scenario> = scenarios.iter().filter(|scenario| options.chooses(scenario)).collect();
     if options.list {
-        SCENARIOS.iter().for_each(|scenario| println!("{:12} {}", scenario.name, scenario.about));
+        scenarios.iter().for_each(|scenario| println!("{:12} {}", scenario.name, scenario.about));
         return Ok(());
     }
     ensure!(!chosen.is_empty(), "no scenario has such a name; --list shows them");
@@ -69,7 +79,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.skip_reference {
         sides.insert(0, (Program::reference(options.reference_bin.clone())?, false));
     }
-    let sizes = if options.quick { Sizes::QUICK } else { Sizes::FULL };
+    let mut sizes = if options.quick { Sizes::QUICK } else { Sizes::FULL };
+    sizes.snapshot_keys = options.snapshot_keys.unwrap_or(sizes.snapshot_keys);
     let rounds = if options.quick { 1 } else { options.rounds };
     let mut report = Report::default();
     let mut others = Others::default();
@@ -81,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for round in 1..=rounds {
             for (program, is_ours) in &sides {
                 println!("{}, round {round} of {rounds}, {}", scenario.name, program.name);
-                let before = Usage::now(None)?;
+                let before = Usage::now(&[])?;
                 let (samples, after) = run_once(options, scenario, program, &sizes)?;
                 others.add(&before, &after);
                 for (metric, value) in samples {
@@ -99,6 +110,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 impl Options {
+    fn scenarios(&self) -> &'static [Scenario] {
+        if self.members == 1 { &SCENARIOS } else { &members::SCENARIOS }
+    }
+
     fn chooses(&self, scenario: &Scenario) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| scenario.name.starts_with(name.as_str()))
     }
@@ -116,12 +131,24 @@ fn run_once(
         .with_context(|| format!("a folder in {}", options.dir.display()))?;
     let mut flags = vec!["--quota-backend-bytes=17179869184"];
     flags.extend(options.flags.iter().map(String::as_str));
-    let mut server = Server::start(program, directory.path(), &flags)?;
-    let samples = (scenario.run)(&mut server, sizes)
-        .with_context(|| format!("{}, {}\n{}", scenario.name, program.name, server.log_tail()))?;
-    let after = Usage::now(Some(server.pid()))?;
-    server.stop()?;
-    Ok((samples, after))
+    let about = |log: String| format!("{}, {}\n{log}", scenario.name, program.name);
+    match scenario.run {
+        Workload::One(run) => {
+            let mut server = Server::start(program, directory.path(), &flags)?;
+            let samples = run(&mut server, sizes).with_context(|| about(server.log_tail()))?;
+            let after = Usage::now(&[server.pid()])?;
+            server.stop()?;
+            Ok((samples, after))
+        }
+        Workload::Many(run) => {
+            let mut cluster = Cluster::start(program, directory.path(), options.members, &flags)?;
+            let samples = run(&mut cluster, sizes).with_context(|| about(cluster.log_tails()))?;
+            let after = Usage::now(&cluster.pids())?;
+            // All are killed: nobody looks at their data any more.
+            drop(cluster);
+            Ok((samples, after))
+        }
+    }
 }
 
 /// Processor time used, at a moment.
@@ -132,13 +159,13 @@ struct Usage {
 }
 
 impl Usage {
-    fn now(server: Option<u32>) -> Result<Self> {
+    fn now(servers: &[u32]) -> Result<Self> {
         let own = procfs::cpu(std::process::id())?;
-        let server = server.map_or(Ok(std::time::Duration::ZERO), procfs::cpu)?;
+        let servers: std::time::Duration = servers.iter().map(|pid| procfs::cpu(*pid)).sum::<Result<_>>()?;
         Ok(Self {
             at: Instant::now(),
             machine: procfs::machine_cpu()?.as_secs_f64(),
-            ours: (own + server).as_secs_f64(),
+            ours: (own + servers).as_secs_f64(),
         })
     }
 }
@@ -174,7 +201,8 @@ fn append_markdown(options: &Options, report: &Report, others: &Others, rounds: 
     let commit = workspace::output(Command::new("git").args(["log", "-1", "--format=%h"]))?;
     let (date, commit) = (date.trim(), commit.trim());
     let place = options.dir.display();
-    writeln!(text, "\n## {date}, commit {commit}, data in `{place}`\n")?;
+    let members = options.members;
+    writeln!(text, "\n## {date}, commit {commit}, members: {members}, data in `{place}`\n")?;
     writeln!(text, "Machine: {}.", procfs::machine()?)?;
     writeln!(text, "Medians of {rounds} rounds, smallest and largest value in parentheses.")?;
     writeln!(text, "While this was measured, {}.\n\n{}", others.describe(), report.table())?;

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::load::{Run, Shape, Target, Until, closed_loop};
 use super::report::{Floor, Metric};
-use super::watchers;
+use super::{cluster::Cluster, watchers};
 use crate::http2;
 use crate::process::Server;
 use crate::procfs;
@@ -35,6 +35,8 @@ pub(super) struct Sizes {
     pub(super) watched_puts: u64,
     /// Revisions that a compaction removes.
     pub(super) revisions: u64,
+    /// Keys of a snapshot that a member is sent.
+    pub(super) snapshot_keys: u64,
 }
 
 impl Sizes {
@@ -44,6 +46,7 @@ impl Sizes {
         keys_many: 1_000_000,
         watched_puts: 300,
         revisions: 500_000,
+        snapshot_keys: 1_000_000,
     };
     pub(super) const QUICK: Self = Self {
         measured: Duration::from_secs(1),
@@ -51,6 +54,7 @@ impl Sizes {
         keys_many: 100_000,
         watched_puts: 50,
         revisions: 50_000,
+        snapshot_keys: 100_000,
     };
 }
 
@@ -58,25 +62,41 @@ impl Sizes {
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    pub(super) run: fn(&mut Server, &Sizes) -> Result<Samples>,
+    pub(super) run: Workload,
+}
+
+/// What a scenario runs on.
+pub(super) enum Workload {
+    /// A cluster of one.
+    One(fn(&mut Server, &Sizes) -> Result<Samples>),
+    /// A cluster of several.
+    Many(fn(&mut Cluster, &Sizes) -> Result<Samples>),
 }
 
 /// All workloads, in the order in which they run.
 pub(super) const SCENARIOS: [Scenario; 10] = [
-    Scenario { name: "put-1", about: "puts of 256 B, one client", run: put_1 },
-    Scenario { name: "put-64", about: "puts of 256 B, 64 clients", run: put_64 },
-    Scenario { name: "put-256", about: "puts of 256 B, 256 clients", run: put_256 },
-    Scenario { name: "put-1000", about: "puts of 256 B, 1,000 clients", run: put_1000 },
-    Scenario { name: "get", about: "reads of one key of 100,000", run: get },
-    Scenario { name: "range", about: "all 100,000 keys in one answer", run: range },
-    Scenario { name: "watch", about: "events to 1,000 watch streams", run: watch },
-    Scenario { name: "compact", about: "puts while 500,000 revisions are compacted", run: compact },
-    Scenario { name: "large", about: "1,000,000 keys: load, memory, page, restart", run: large },
-    Scenario { name: "lease", about: "keep-alives of one lease", run: watchers::keep_alive },
+    Scenario { name: "put-1", about: "puts of 256 B, one client", run: Workload::One(put_1) },
+    Scenario { name: "put-64", about: "puts of 256 B, 64 clients", run: Workload::One(put_64) },
+    Scenario { name: "put-256", about: "puts of 256 B, 256 clients", run: Workload::One(put_256) },
+    Scenario { name: "put-1000", about: "puts of 256 B, 1,000 clients", run: Workload::One(put_1000) },
+    Scenario { name: "get", about: "reads of one key of 100,000", run: Workload::One(get) },
+    Scenario { name: "range", about: "all 100,000 keys in one answer", run: Workload::One(range) },
+    Scenario { name: "watch", about: "events to 1,000 watch streams", run: Workload::One(watch) },
+    Scenario {
+        name: "compact",
+        about: "puts while 500,000 revisions are compacted",
+        run: Workload::One(compact),
+    },
+    Scenario {
+        name: "large",
+        about: "1,000,000 keys: load, memory, page, restart",
+        run: Workload::One(large),
+    },
+    Scenario { name: "lease", about: "keep-alives of one lease", run: Workload::One(watchers::keep_alive) },
 ];
 
 fn target(server: &Server) -> Target {
-    Target { address: server.address(), pid: server.pid() }
+    Target { addresses: vec![server.address()], pids: vec![server.pid()] }
 }
 
 /// Appends a PutRequest: key = 1, value = 2.
@@ -103,13 +123,18 @@ fn number_key(key: &mut [u8], mut number: u64) {
 }
 
 /// Keys "key/0000000000" and so on.
-fn short_key(number: u64) -> Vec<u8> {
+pub(super) fn short_key(number: u64) -> Vec<u8> {
     format!("key/{number:010}").into_bytes()
 }
 
 fn put_run(server: &Server, shape: Shape, until: Until) -> Result<Run> {
+    put_at(target(server), shape, until)
+}
+
+/// Puts at random, wherever.
+pub(super) fn put_at(target: Target, shape: Shape, until: Until) -> Result<Run> {
     let (mut random, mut key, value) = (Random::new(7), short_key(0), value(256));
-    closed_loop(target(server), PUT, shape, until, &mut |out| {
+    closed_loop(target, PUT, shape, until, &mut |out| {
         number_key(&mut key, random.below(100_000));
         write_put(out, &key, &value);
     })
@@ -117,8 +142,13 @@ fn put_run(server: &Server, shape: Shape, until: Until) -> Result<Run> {
 
 /// Writes `count` keys in ascending order.
 fn fill(server: &Server, count: u64, key: &mut [u8], value_len: usize) -> Result<Run> {
+    fill_at(target(server), count, key, value_len)
+}
+
+/// As [`fill`], wherever.
+pub(super) fn fill_at(target: Target, count: u64, key: &mut [u8], value_len: usize) -> Result<Run> {
     let (mut next, value) = (0, value(value_len));
-    closed_loop(target(server), PUT, Shape::of_clients(256), Until::Answered(count), &mut |out| {
+    closed_loop(target, PUT, Shape::of_clients(256), Until::Answered(count), &mut |out| {
         number_key(key, next);
         write_put(out, key, &value);
         next += 1;
@@ -158,8 +188,13 @@ put_scenario!(put_256, 256, Floor::RatioMin(1.8), Floor::RatioMax(0.5), Floor::N
 put_scenario!(put_1000, 1000, Floor::None, Floor::RatioMax(0.5), Floor::None);
 
 fn get_run(server: &Server, sizes: &Sizes, shape: Shape, serializable: bool) -> Result<Run> {
+    get_at(target(server), sizes, shape, serializable)
+}
+
+/// Reads of one key at random, wherever.
+pub(super) fn get_at(target: Target, sizes: &Sizes, shape: Shape, serializable: bool) -> Result<Run> {
     let (mut random, mut key) = (Random::new(9), short_key(0));
-    closed_loop(target(server), RANGE, shape, Until::Elapsed(sizes.measured), &mut |out| {
+    closed_loop(target, RANGE, shape, Until::Elapsed(sizes.measured), &mut |out| {
         number_key(&mut key, random.below(sizes.keys));
         let key = key.clone().into();
         RangeRequest { key, serializable, ..Default::default() }.encode(out).expect("a vector grows");
@@ -222,7 +257,7 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn watch(server: &mut Server, sizes: &Sizes) -> Result<Samples> {
-    let run = watchers::fan_out(target(server), 1000, sizes.watched_puts)?;
+    let run = watchers::fan_out(&target(server), 1000, sizes.watched_puts)?;
     let metric = Metric::new;
     Ok(vec![
         (
@@ -276,7 +311,7 @@ fn compact(server: &mut Server, sizes: &Sizes) -> Result<Samples> {
 }
 
 /// Keys of 61 bytes that look like those of Kubernetes.
-fn long_key() -> Vec<u8> {
+pub(super) fn long_key() -> Vec<u8> {
     let mut key = b"key/registry/pods/namespace-of-some-tenant/deployment-".to_vec();
     key.resize(61, b'0');
     key

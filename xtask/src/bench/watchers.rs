@@ -86,18 +86,18 @@ fn count_events(mut message: &[u8]) -> u64 {
 }
 
 /// Opens `streams` watch streams on one key and puts it `puts` times.
-pub(super) fn fan_out(target: Target, streams: usize, puts: u64) -> Result<FanOut> {
-    let mut pool = Pool::connect(target.address, streams.div_ceil(STREAMS) + 1)?;
-    let authority = target.address.to_string();
-    let memory_before = procfs::memory(target.pid)?;
+pub(super) fn fan_out(target: &Target, streams: usize, puts: u64) -> Result<FanOut> {
+    let mut pool = Pool::connect(target.addresses[0], streams.div_ceil(STREAMS) + 1)?;
+    let authority = target.addresses[0].to_string();
+    let memory_before = procfs::memory(target.pids[0])?;
     let mut seen = Events::default();
     open_watchers(&mut pool, &authority, streams, &mut seen)?;
-    let stream_bytes =
-        procfs::memory(target.pid)?.resident.saturating_sub(memory_before.resident) as f64 / streams as f64;
+    let stream_bytes = procfs::memory(target.pids[0])?.resident.saturating_sub(memory_before.resident) as f64
+        / streams as f64;
     let put = Method::new("/etcdserverpb.KV/Put", &authority);
     let mut message = Vec::new();
     write_put(&mut message, b"watched", &value(256));
-    let cpu_before = procfs::cpu(target.pid)?;
+    let cpu_before = procfs::cpu(target.pids[0])?;
     let begin = Instant::now();
     let mut started = vec![begin; PUTS as usize];
     for tag in 0..PUTS {
@@ -122,7 +122,7 @@ pub(super) fn fan_out(target: Target, streams: usize, puts: u64) -> Result<FanOu
         })?;
         ensure!(begin.elapsed() < PATIENCE, "{} events within {PATIENCE:?}", seen.events);
     }
-    let server_cpu = procfs::cpu(target.pid)?.saturating_sub(cpu_before);
+    let server_cpu = procfs::cpu(target.pids[0])?.saturating_sub(cpu_before);
     Ok(FanOut { events: seen.events, elapsed: begin.elapsed(), server_cpu, puts: histogram, stream_bytes })
 }
 

@@ -20,10 +20,15 @@ pub(crate) struct Pool {
 impl Pool {
     /// Connects `count` times and waits for the server's settings on each.
     pub(crate) fn connect(address: SocketAddr, count: usize) -> Result<Self> {
+        Self::connect_all(&[address], count)
+    }
+
+    /// Connects `count` times, to the addresses in turn, and waits for the servers' settings on each.
+    pub(crate) fn connect_all(addresses: &[SocketAddr], count: usize) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(count);
-        for index in 0..count {
-            let mut connection = Connection::connect(address)?;
+        for (index, address) in addresses.iter().cycle().take(count).enumerate() {
+            let mut connection = Connection::connect(*address)?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&epoll, connection.socket(), epoll::EventData::new_u64(index as u64), flags)?;
             connection.flush()?;
