@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,7 +37,7 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Answers requests of the connections of one front.
 #[derive(Debug)]
 pub(super) struct Responder {
-    pub(super) services: Services,
+    pub(super) services: Arc<Services>,
     pub(super) site: Arc<Site>,
 }
 
@@ -138,7 +137,7 @@ async fn serve_by_library<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = library.serve_connection(TokioIo::new(io), answerer);
+    let connection = library.serve_connection_with_upgrades(TokioIo::new(io), answerer);
     tokio::pin!(connection);
     tokio::select! {
         biased;
@@ -179,10 +178,7 @@ impl Service<Request<Incoming>> for Answerer {
             return Answering::Grpc(self.responder.services.call(request));
         }
         let (role, site) = (self.role, Arc::clone(&self.responder.site));
-        let (head, _body) = request.into_parts();
-        Answering::Http(Box::pin(async move {
-            site.answer(role, &head).await.map(|body| Body::new(Full::new(body)))
-        }))
+        Answering::Http(Box::pin(async move { site.answer(role, request.map(Body::new)).await }))
     }
 }
 

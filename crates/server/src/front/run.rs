@@ -139,8 +139,8 @@ fn responder(link: &Arc<Link>, options: &Options) -> Result<Responder, StartErro
         progress_interval: options.limits.watch_progress_notify_interval,
         slow_call: options.limits.warning_unary_request_duration,
     };
-    let services =
-        Services::new(Arc::clone(link), grpc).map_err(|error| StartError::Services(error.into()))?;
+    let services = Services::new(Arc::clone(link), grpc);
+    let services = Arc::new(services.map_err(|error| StartError::Services(error.into()))?);
     let site = Arc::new(Site {
         link: Arc::clone(link),
         options: Arc::new(options.http.clone()),

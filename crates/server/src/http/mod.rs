@@ -1,6 +1,6 @@
 //! What is served besides gRPC: health, version, metrics, and the few answers that other members expect.
 //!
-//! Handlers know nothing of sockets: a request's head goes in, a whole response comes out.
+//! Handlers know nothing of sockets: a request goes in, a response comes out, which for a page is whole.
 //! Bodies and headers are those of etcd, byte for byte, since probes and scripts compare them.
 
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use tonic::body::Body;
 
 use crate::api::{Answer, MemberEntry, Request};
 use crate::flags::{Gates, HttpOptions, SERVER_VERSION};
@@ -66,33 +68,37 @@ pub(crate) fn alarm_name(kind: AlarmKind) -> &'static str {
 
 impl Site {
     /// Answers one request.
-    pub(crate) async fn answer(&self, role: Role, head: &Parts) -> Response<Bytes> {
+    pub(crate) async fn answer(&self, role: Role, request: http::Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
         match role {
-            Role::ClientGrpc => not_found(),
+            Role::ClientGrpc => whole(not_found()),
             Role::Client | Role::ClientHttp => {
-                let Some(origin) = self.allowed_origin(head) else { return self.answer_client(head).await };
+                let Some(origin) = self.allowed_origin(&head) else {
+                    return self.answer_client(head, body).await;
+                };
                 let mut response = if head.method == Method::OPTIONS {
-                    Response::new(Bytes::new())
+                    Response::new(Body::empty())
                 } else {
-                    self.answer_client(head).await
+                    self.answer_client(head, body).await
                 };
                 allow_origin(&mut response, origin);
                 response
             }
-            Role::Metrics => self.answer_metrics_listener(head).await,
-            Role::Peer => self.answer_peer(head).await,
+            Role::Metrics => whole(self.answer_metrics_listener(&head).await),
+            Role::Peer => whole(self.answer_peer(&head).await),
         }
     }
 
-    async fn answer_client(&self, head: &Parts) -> Response<Bytes> {
-        if let Some(host) = self.foreign_host(head) {
+    /// What has a body of its own, or answers with a stream, is found here; the rest are whole pages.
+    async fn answer_client(&self, head: Parts, _body: Body) -> Response<Body> {
+        if let Some(host) = self.foreign_host(&head) {
             crate::log!(Warn, "rejecting HTTP request to prevent DNS rebinding attacks", "host" => host.as_str());
-            return misdirected(&host);
+            return whole(misdirected(&host));
         }
-        match head.uri.path() {
-            "/version" => self.version(head),
-            _ => self.answer_metrics_listener(head).await,
-        }
+        whole(match head.uri.path() {
+            "/version" => self.version(&head),
+            _ => self.answer_metrics_listener(&head).await,
+        })
     }
 
     async fn answer_metrics_listener(&self, head: &Parts) -> Response<Bytes> {
@@ -205,7 +211,12 @@ pub(crate) fn member_json(member: &MemberEntry) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-fn allow_origin(response: &mut Response<Bytes>, origin: HeaderValue) {
+/// A page as the response that it is.
+fn whole(page: Response<Bytes>) -> Response<Body> {
+    page.map(|bytes| Body::new(Full::new(bytes)))
+}
+
+fn allow_origin(response: &mut Response<Body>, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -16,7 +16,7 @@ use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tonic::Status;
@@ -90,10 +90,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let (role, site) = (self.role, Arc::clone(&self.responder.site));
             let has_no_body = request.method() == Method::HEAD;
             tokio::spawn(async move {
-                let (head, _body) = request.into_parts();
-                let mut response = site.answer(role, &head).await.map(Full::new);
-                let length = response.body().size_hint().exact().unwrap_or_default();
-                response.headers_mut().insert(CONTENT_LENGTH, length.into());
+                let mut response = site.answer(role, request.map(tonic::body::Body::new)).await;
+                if let Some(length) = response.body().size_hint().exact() {
+                    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+                }
                 sender.send(response, has_no_body).await;
             })
         };
