@@ -8,6 +8,7 @@
 //! carries out what the replica wants done.
 
 pub mod api;
+pub mod dev;
 pub mod flags;
 pub mod front;
 mod grpc;

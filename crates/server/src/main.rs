@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use etched::api::Api;
+use etched::dev::{self, Entered};
 use etched::flags::{self, CertificateError, Options};
 use etched::front::{BindError, Fronts, Listeners, PeerFront};
 use etched::member::{self, Readiness, RunningMember};
@@ -33,7 +34,14 @@ enum End {
 }
 
 fn main() -> ExitCode {
-    let loaded = match flags::load_process() {
+    let mut arguments = flags::process_arguments();
+    if arguments.first().is_some_and(|first| first == "dev") {
+        match dev::enter(arguments.split_off(1)) {
+            Entered::Done(code) => return code,
+            Entered::Member(flags) => arguments = flags,
+        }
+    }
+    let loaded = match flags::load_process(&arguments) {
         Ok(loaded) => loaded,
         Err(stop) => return ExitCode::from(stop.report()),
     };

@@ -124,17 +124,24 @@ impl Stop {
     }
 }
 
-/// Loads the options of this process from its arguments and its environment.
+/// The arguments of this process, without the name of the program.
+pub fn process_arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(text).collect()
+}
+
+fn text(text: std::ffi::OsString) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+/// Loads the options of this process from these arguments and its environment.
 ///
 /// # Errors
 ///
 /// When there is nothing to run: [`Stop::report`] says why.
-pub fn load_process() -> Result<Loaded, Stop> {
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let mut arguments = std::env::args_os().map(text);
-    let program = arguments.next().unwrap_or_else(|| "etched".to_owned());
+pub fn load_process(arguments: &[String]) -> Result<Loaded, Stop> {
+    let program = std::env::args_os().next().map_or_else(|| "etched".to_owned(), text);
     let environment: Vec<_> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-    load(&program, &arguments.collect::<Vec<_>>(), &environment)
+    load(&program, arguments, &environment)
 }
 
 /// Loads options from arguments (without the program's name) and environment variables.

@@ -5,6 +5,7 @@ mod cluster;
 mod corruption;
 mod crowd;
 mod data_dir;
+mod dev;
 mod process;
 mod session;
 mod tls;
