@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use etched_proto::etcdserverpb::auth_client::AuthClient;
 use etched_proto::etcdserverpb::cluster_client::ClusterClient;
 use etched_proto::etcdserverpb::kv_client::KvClient;
 use etched_proto::etcdserverpb::lease_client::LeaseClient;
@@ -14,6 +15,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use crate::auth::{Issue, Passport};
 use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 use crate::error::{Effect, Failure};
@@ -35,13 +37,15 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) passport: Arc<Passport>,
     pub(crate) watches: Arc<WatchMailbox>,
     pub(crate) keeper: Arc<KeeperMailbox>,
 }
 
 impl Shared {
-    fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, watches: Arc::new(WatchMailbox::default()), keeper: Arc::new(KeeperMailbox::default()) }
+    fn new(pool: Arc<Pool>, passport: Arc<Passport>) -> Self {
+        let (watches, keeper) = (Arc::new(WatchMailbox::default()), Arc::new(KeeperMailbox::default()));
+        Self { pool, passport, watches, keeper }
     }
 }
 
@@ -65,13 +69,13 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Endpoint`] for an endpoint that cannot be used, [`Error::Unreachable`] if none answers within the
-    /// request timeout.
+    /// request timeout, and those of [`Client::sign_in`].
     pub async fn connect<E: AsRef<str>>(
         endpoints: impl IntoIterator<Item = E>,
         options: Options,
     ) -> Result<Self, Error> {
         let client = Self::connect_lazy(endpoints, options)?;
-        client.shared.pool.connection(client.deadline()).await?;
+        client.sign_in().await?;
         if let Some(interval) = client.options.sync_interval {
             tokio::spawn(keep_synced(Arc::downgrade(&client.shared), Arc::clone(&client.options), interval));
         }
@@ -95,7 +99,8 @@ impl Client {
                 reason: "there is no endpoint".to_owned(),
             });
         }
-        let shared = Shared::new(Arc::new(Pool::new(&endpoints, &options)?));
+        let passport = Passport::new(options.credentials.clone())?;
+        let shared = Shared::new(Arc::new(Pool::new(&endpoints, &options)?), passport);
         Ok(Self { shared: Arc::new(shared), options: Arc::new(options) })
     }
 
@@ -125,7 +130,7 @@ impl Client {
     #[must_use]
     pub fn requiring_leader(&self) -> Self {
         let options = Options { require_leader: true, ..Options::clone(&self.options) };
-        let shared = Shared::new(Arc::clone(&self.shared.pool));
+        let shared = Shared::new(Arc::clone(&self.shared.pool), Arc::clone(&self.shared.passport));
         Self { shared: Arc::new(shared), options: Arc::new(options) }
     }
 
@@ -134,6 +139,17 @@ impl Client {
     pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
         let options = Options { request_timeout: timeout, ..Options::clone(&self.options) };
         Self { shared: Arc::clone(&self.shared), options: Arc::new(options) }
+    }
+
+    /// Connects, and exchanges the password of the [`Options`] for a token, rather than with the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AuthFailed`](crate::ErrorKind::AuthFailed) if the cluster does not know such a user with such a
+    /// password. That authentication is off is no error.
+    pub async fn sign_in(&self) -> Result<(), Error> {
+        let ready = |_stubs: Stubs, _request: Request<()>| async { Ok(Response::new(())) };
+        self.call(Effect::Read, (), ready).await
     }
 
     /// When the request that begins now has to be done.
@@ -148,6 +164,9 @@ impl Client {
         metadata.insert("client-api-version", MetadataValue::from_static("3.7"));
         if self.options.require_leader {
             metadata.insert("hasleader", MetadataValue::from_static("true"));
+        }
+        if let Some(token) = self.shared.passport.token() {
+            request.metadata_mut().insert("token", token);
         }
         if let Some(deadline) = deadline {
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -172,16 +191,15 @@ impl Client {
         let mut last_failure: Option<Failure> = None;
         for attempt in 1.. {
             let connection = pool.connection(deadline).await?;
-            let request = self.request(message.clone(), deadline);
-            let answer = Box::pin(send(self.stubs(&connection), request));
-            let failure = match within(deadline, answer).await {
+            let answer = self.attempt(&connection, deadline, message.clone(), &send);
+            let (failure, renews) = match within(deadline, answer).await {
                 None => {
                     // A member that hangs keeps its connection; the next request goes elsewhere.
                     pool.move_on(&connection);
                     return Err(out_of_time(effect, last_failure));
                 }
-                Some(Ok(response)) => return Ok(response.into_inner()),
-                Some(Err(status)) => Failure::of(status),
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(failed)) => failed,
             };
             if matches!(failure.error, Error::Timeout) {
                 // The connection watches the same deadline, and may be the first to see it pass.
@@ -189,7 +207,7 @@ impl Client {
                 return Err(out_of_time(effect, last_failure));
             }
             self.learn_from(&failure, &connection);
-            if attempt == ATTEMPTS_MAX || !failure.may_retry(effect) {
+            if attempt == ATTEMPTS_MAX || !(renews || failure.may_retry(effect)) {
                 return Err(failure.into_error(effect));
             }
             // The first repetition goes out at once if there is another member to ask.
@@ -202,6 +220,35 @@ impl Client {
             last_failure = Some(failure);
         }
         unreachable!("the loop ends by its own conditions")
+    }
+
+    /// Sends a request once, with a token if there is one; of a failure it also tells whether a new token mends it.
+    async fn attempt<Q, A, F, Fut>(
+        &self,
+        connection: &Connection,
+        deadline: Option<Instant>,
+        message: Q,
+        send: &F,
+    ) -> Result<A, (Failure, bool)>
+    where
+        F: Fn(Stubs, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let issue = self.signed_in(connection).await.map_err(|failure| (failure, false))?;
+        let request = self.request(message, deadline);
+        match Box::pin(send(self.stubs(connection), request)).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => {
+                let failure = Failure::of(status);
+                let renews = self.shared.passport.renews(&failure, issue);
+                Err((failure, renews))
+            }
+        }
+    }
+
+    /// Makes sure that requests carry a token, if the cluster wants one.
+    pub(crate) async fn signed_in(&self, connection: &Connection) -> Result<Issue, Failure> {
+        Box::pin(self.shared.passport.sign_in(|| self.stubs(connection))).await
     }
 
     /// Draws the consequences of a failure for the connections.
@@ -272,6 +319,7 @@ macro_rules! stubs {
 }
 
 stubs! {
+    auth: AuthClient,
     kv: KvClient,
     watch: WatchClient,
     lease: LeaseClient,

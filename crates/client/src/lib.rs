@@ -37,8 +37,10 @@
 //!
 //! Requests go to one member, the preferred one, until it fails; then to the next one in the order of the endpoints.
 //! Endpoints are TCP addresses or Unix sockets, with TLS ([`Tls`]) or without.
-//! The crate needs a tokio runtime. Authentication is not part of this version.
+//! With [`Credentials`] every request carries a token, which is renewed when servers forget it.
+//! The crate needs a tokio runtime.
 
+mod auth;
 mod backoff;
 mod client;
 mod cluster;
@@ -56,6 +58,7 @@ mod pool;
 mod tls;
 mod watch;
 
+pub use auth::{Access, Credentials};
 pub use client::Client;
 pub use error::{Error, ErrorKind, Fate};
 pub use keys::Keys;
@@ -69,6 +72,6 @@ pub use watch::{Watch, WatchNotice, WatchOptions};
 /// The messages of the protocol, which are the answers of the client.
 pub mod proto {
     pub use etched_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
-    pub use etched_proto::{etcdserverpb, mvccpb};
+    pub use etched_proto::{authpb, etcdserverpb, mvccpb};
     pub use tonic::Code;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Tls;
+use crate::{Credentials, Tls};
 
 /// Settings of a [`Client`](crate::Client); every value is fine, and the defaults suit most programs.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Options {
     pub watch_queue_bytes: usize,
     /// Settings of TLS. `None` means no TLS, but the defaults of [`Tls`] for `https` endpoints. Default: `None`.
     pub tls: Option<Tls>,
+    /// Who the client is. `None` is nobody, or the user whom the client's certificate names. Default: `None`.
+    pub credentials: Option<Credentials>,
     /// How often to ask the cluster for its endpoints, as [`Client::sync_endpoints`](crate::Client::sync_endpoints)
     /// does. Default: never.
     pub sync_interval: Option<Duration>,
@@ -51,6 +53,7 @@ impl Default for Options {
             response_bytes_max: i32::MAX as usize,
             watch_queue_bytes: 8 << 20,
             tls: None,
+            credentials: None,
             sync_interval: None,
         }
     }

@@ -205,6 +205,16 @@ impl Failure {
         Self { error, unsent, broken: true }
     }
 
+    /// The same failure at something that comes before the request, which was not sent then.
+    pub(crate) fn before_the_request(mut self) -> Self {
+        self.unsent = self.may_retry(Effect::Read);
+        if self.unsent {
+            let cause: Arc<dyn StdError + Send + Sync> = Arc::new(self.error);
+            self.error = Error::Unreachable { cause: Some(cause) };
+        }
+        self
+    }
+
     /// Whether another member may answer better than this one.
     pub(crate) fn is_of_the_member(&self) -> bool {
         self.broken

@@ -22,6 +22,9 @@ use crate::{Client, Error};
 /// Questions that the stream has not taken yet; more wait in the machine.
 const REQUESTS_MAX: usize = 64;
 
+/// How often in a row a stream is opened with a new token, should servers refuse each.
+const RENEWALS_MAX: u32 = 10;
+
 /// Runs until there is no lease left to keep.
 pub(super) async fn run(client: Client, mailbox: Arc<KeeperMailbox>) {
     let mut driver = Driver {
@@ -32,19 +35,30 @@ pub(super) async fn run(client: Client, mailbox: Arc<KeeperMailbox>) {
         signed_off: false,
     };
     let mut backoff = Backoff::new(1);
+    let mut renewals = 0;
     while driver.wants_to_run() {
         let dial = client.shared.pool.connection(None);
         let Some(Ok(connection)) = driver.while_listening(dial).await else { continue };
-        let (end, answered) = driver.session(&client, &connection).await;
-        driver.machine.on_disconnected();
-        if answered {
-            backoff.reset();
-        }
-        let status = match end {
-            End::Unused => continue,
-            End::Broken(status) => status,
+        let Some(signed_in) = driver.while_listening(client.signed_in(&connection)).await else { continue };
+        let failure = match signed_in {
+            Err(failure) => failure,
+            Ok(issue) => {
+                let (end, answered) = driver.session(&client, &connection).await;
+                driver.machine.on_disconnected();
+                if answered {
+                    backoff.reset();
+                    renewals = 0;
+                }
+                let End::Broken(status) = end else { continue };
+                let failure = Failure::of(status);
+                if client.shared.passport.renews(&failure, issue) && renewals < RENEWALS_MAX {
+                    renewals += 1;
+                    driver.while_listening(sleep(backoff.next())).await;
+                    continue;
+                }
+                failure
+            }
         };
-        let failure = Failure::of(status);
         client.learn_from(&failure, &connection);
         if is_final(&failure.error) {
             driver.refuse_all(&failure.error);

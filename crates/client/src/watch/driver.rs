@@ -24,6 +24,8 @@ use crate::{Client, Error, ErrorKind};
 
 /// Requests that the stream has not taken yet; more wait in the machine.
 const REQUESTS_MAX: usize = 64;
+/// How often in a row a stream is opened with a new token, should servers refuse each.
+const RENEWALS_MAX: u32 = 10;
 /// How long a question for progress may stay unanswered until it is repeated.
 const PROGRESS_AGAIN: Duration = Duration::from_millis(500);
 
@@ -32,18 +34,30 @@ pub(super) async fn run(client: Client, mailbox: Arc<WatchMailbox>) {
     let mut driver =
         Driver { mailbox, machine: Machine::default(), seats: BTreeMap::new(), signed_off: false };
     let mut backoff = Backoff::new(0);
-    let mut leaderless = 0;
+    let (mut leaderless, mut renewals) = (0, 0);
     while driver.wants_to_run() {
         let dial = client.shared.pool.connection(None);
         let Some(Ok(connection)) = driver.while_listening(dial).await else { continue };
-        let (end, answered) = driver.session(&client, &connection).await;
-        driver.machine.on_disconnected();
-        if answered {
-            backoff.reset();
-            leaderless = 0;
-        }
-        let End::Broken(status) = end else { continue };
-        let failure = Failure::of(status);
+        let Some(signed_in) = driver.while_listening(client.signed_in(&connection)).await else { continue };
+        let failure = match signed_in {
+            Err(failure) => failure,
+            Ok(issue) => {
+                let (end, answered) = driver.session(&client, &connection).await;
+                driver.machine.on_disconnected();
+                if answered {
+                    backoff.reset();
+                    (leaderless, renewals) = (0, 0);
+                }
+                let End::Broken(status) = end else { continue };
+                let failure = Failure::of(status);
+                if client.shared.passport.renews(&failure, issue) && renewals < RENEWALS_MAX {
+                    renewals += 1;
+                    driver.while_listening(sleep(backoff.next())).await;
+                    continue;
+                }
+                failure
+            }
+        };
         if failure.error.kind() == ErrorKind::NoLeader {
             leaderless += 1;
         }
@@ -152,6 +166,9 @@ impl Driver {
                         Ok(None) => return (End::Broken(Status::unavailable("the stream ended")), answered),
                         Err(status) => return (End::Broken(status), answered),
                     };
+                    if let Some(status) = mendable_refusal(&response, client) {
+                        return (End::Broken(status), answered);
+                    }
                     answered = true;
                     if let Err(error) = self.machine.on_response(response) {
                         return (End::Broken(Status::internal(error.to_string())), answered);
@@ -239,6 +256,13 @@ impl Drop for Driver {
             seat.queue.end(Error::Protocol { what: "the runtime of the watch ended" });
         }
     }
+}
+
+/// A refusal to create a watch that is about the stream's token, if a stream with a new token does better.
+fn mendable_refusal(response: &WatchResponse, client: &Client) -> Option<Status> {
+    let kind = ErrorKind::of(&response.cancel_reason);
+    let mends = response.created && response.canceled && client.shared.passport.mends(kind);
+    mends.then(|| Status::unauthenticated(kind.text()))
 }
 
 /// The next message of a stream that may not be open yet.
