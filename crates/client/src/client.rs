@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 use crate::error::{Effect, Failure};
 use crate::lease::KeeperMailbox;
+use crate::namespace::Namespace;
 use crate::pool::{Connection, Pool};
 use crate::watch::WatchMailbox;
 use crate::{Error, Options};
@@ -31,6 +32,7 @@ use crate::{Error, Options};
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Arc<Options>,
+    pub(crate) namespace: Namespace,
 }
 
 /// What all clones of a client share.
@@ -101,7 +103,7 @@ impl Client {
         }
         let passport = Passport::new(options.credentials.clone())?;
         let shared = Shared::new(Arc::new(Pool::new(&endpoints, &options)?), passport);
-        Ok(Self { shared: Arc::new(shared), options: Arc::new(options) })
+        Ok(Self { shared: Arc::new(shared), options: Arc::new(options), namespace: Namespace::default() })
     }
 
     /// The endpoints, as they were given or as the cluster listed them.
@@ -131,14 +133,14 @@ impl Client {
     pub fn requiring_leader(&self) -> Self {
         let options = Options { require_leader: true, ..Options::clone(&self.options) };
         let shared = Shared::new(Arc::clone(&self.shared.pool), Arc::clone(&self.shared.passport));
-        Self { shared: Arc::new(shared), options: Arc::new(options) }
+        Self { shared: Arc::new(shared), options: Arc::new(options), namespace: self.namespace.clone() }
     }
 
     /// The same client with another time limit for its requests; `None` waits for ever.
     #[must_use]
     pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
         let options = Options { request_timeout: timeout, ..Options::clone(&self.options) };
-        Self { shared: Arc::clone(&self.shared), options: Arc::new(options) }
+        Self { options: Arc::new(options), ..self.clone() }
     }
 
     /// Connects, and exchanges the password of the [`Options`] for a token, rather than with the first request.
@@ -284,7 +286,7 @@ async fn keep_synced(shared: Weak<Shared>, options: Arc<Options>, interval: Dura
     loop {
         sleep(interval).await;
         let Some(shared) = shared.upgrade() else { return };
-        let client = Client { shared, options: Arc::clone(&options) };
+        let client = Client { shared, options: Arc::clone(&options), namespace: Namespace::default() };
         // The next turn may do better.
         let _unreachable = client.sync_endpoints().await;
     }

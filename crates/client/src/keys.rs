@@ -66,7 +66,7 @@ impl Keys {
 }
 
 /// The least key greater than all keys with the prefix; no end if the prefix consists of 0xff bytes.
-fn prefix_end(prefix: &[u8]) -> Bytes {
+pub(crate) fn prefix_end(prefix: &[u8]) -> Bytes {
     match prefix.iter().rposition(|byte| *byte < 0xff) {
         None => Bytes::from_static(NUL),
         Some(last) => {

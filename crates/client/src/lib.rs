@@ -35,7 +35,7 @@
 //! when that is over without an answer, [`LeaseState::Doubtful`] says so, although renewal is tried until the server
 //! says that the lease is gone.
 //!
-//! Requests go to one member, the preferred one, until it fails; then to the next one in the order of the endpoints.
+//! Requests go to each reachable member in turn, or to a preferred one until it fails ([`Balance`]).
 //! Endpoints are TCP addresses or Unix sockets, with TLS ([`Tls`]) or without.
 //! With [`Credentials`] every request carries a token, which is renewed when servers forget it.
 //! The crate needs a tokio runtime.
@@ -53,8 +53,11 @@ mod kv;
 mod lease;
 mod mailbox;
 mod maintenance;
+mod mirror;
+mod namespace;
 mod options;
 mod pool;
+mod recipes;
 mod tls;
 mod watch;
 
@@ -65,7 +68,12 @@ pub use keys::Keys;
 pub use kv::{Compare, CompareSubject, Delete, Get, Op, Put, RangeChunks, Txn};
 pub use lease::{Gone, KeepAlive, LeaseState};
 pub use maintenance::Snapshot;
-pub use options::Options;
+pub use mirror::Mirror;
+pub use options::{Balance, Options};
+pub use recipes::{
+    Election, ElectionError, Leader, Leadership, LockError, LockHeld, Mutex, Observer, SESSION_TTL_SECONDS,
+    Session,
+};
 pub use tls::{Tls, TlsBuilder, TlsError};
 pub use watch::{Watch, WatchNotice, WatchOptions};
 

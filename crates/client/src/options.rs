@@ -34,11 +34,25 @@ pub struct Options {
     pub watch_queue_bytes: usize,
     /// Settings of TLS. `None` means no TLS, but the defaults of [`Tls`] for `https` endpoints. Default: `None`.
     pub tls: Option<Tls>,
+    /// Which endpoint a request goes to. Default: each in turn.
+    pub balance: Balance,
     /// Who the client is. `None` is nobody, or the user whom the client's certificate names. Default: `None`.
     pub credentials: Option<Credentials>,
     /// How often to ask the cluster for its endpoints, as [`Client::sync_endpoints`](crate::Client::sync_endpoints)
     /// does. Default: never.
     pub sync_interval: Option<Duration>,
+}
+
+/// How requests are spread over the endpoints of a client.
+///
+/// Reads from the asked member alone ([`Get::serializable`](crate::Get::serializable)) may go back in time from one
+/// member to the next; a preference avoids that as long as no member fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Each reachable endpoint in turn, as etcd's own clients do it. A watch or keep-alive stays where it is.
+    RoundRobin,
+    /// One endpoint, until it fails; then the next one in their order.
+    Preferred,
 }
 
 impl Default for Options {
@@ -53,6 +67,7 @@ impl Default for Options {
             response_bytes_max: i32::MAX as usize,
             watch_queue_bytes: 8 << 20,
             tls: None,
+            balance: Balance::RoundRobin,
             credentials: None,
             sync_interval: None,
         }

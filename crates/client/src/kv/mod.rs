@@ -29,9 +29,12 @@ impl Client {
     /// [`ErrorKind::Compacted`](crate::ErrorKind::Compacted) or
     /// [`ErrorKind::FutureRevision`](crate::ErrorKind::FutureRevision) if the revision cannot be read.
     pub async fn get(&self, get: impl Into<Get>) -> Result<RangeResponse, Error> {
-        let request = get.into().request;
-        self.call(Effect::Read, request, |mut stubs, request| async move { stubs.kv().range(request).await })
-            .await
+        let mut request = get.into().request;
+        self.namespace.enter(&mut request.key, &mut request.range_end)?;
+        let response = self
+            .call(Effect::Read, request, |mut stubs, request| async move { stubs.kv().range(request).await })
+            .await?;
+        Ok(self.namespace.leave_range(response))
     }
 
     /// Reads a large range in chunks, all of one revision.
@@ -42,7 +45,9 @@ impl Client {
     ///
     /// As [`Client::get`]; `Unimplemented` from servers before etcd 3.7, and for sort orders and revision bounds.
     pub async fn range_stream(&self, get: impl Into<Get>) -> Result<RangeChunks, Error> {
-        stream::open(self, get.into().request).await
+        let mut request = get.into().request;
+        self.namespace.enter(&mut request.key, &mut request.range_end)?;
+        stream::open(self, request).await
     }
 
     /// Writes a key.
@@ -61,9 +66,12 @@ impl Client {
     ///
     /// [`Error::OutcomeUnknown`] if the answer was lost.
     pub async fn put(&self, put: Put) -> Result<PutResponse, Error> {
-        let request = put.request;
-        self.call(Effect::Change, request, |mut stubs, request| async move { stubs.kv().put(request).await })
-            .await
+        let mut request = put.request;
+        self.namespace.enter_one(&mut request.key)?;
+        let response = self
+            .call(Effect::Change, request, |mut stubs, request| async move { stubs.kv().put(request).await })
+            .await?;
+        Ok(self.namespace.leave_put(response))
     }
 
     /// Deletes a key or a range of keys.
@@ -72,11 +80,14 @@ impl Client {
     ///
     /// [`Error::OutcomeUnknown`] if the answer was lost.
     pub async fn delete(&self, delete: impl Into<Delete>) -> Result<DeleteRangeResponse, Error> {
-        let request = delete.into().request;
-        self.call(Effect::Change, request, |mut stubs, request| async move {
-            stubs.kv().delete_range(request).await
-        })
-        .await
+        let mut request = delete.into().request;
+        self.namespace.enter(&mut request.key, &mut request.range_end)?;
+        let response = self
+            .call(Effect::Change, request, |mut stubs, request| async move {
+                stubs.kv().delete_range(request).await
+            })
+            .await?;
+        Ok(self.namespace.leave_delete(response))
     }
 
     /// Runs a transaction: all of its operations, or none.
@@ -86,8 +97,12 @@ impl Client {
     /// [`Error::OutcomeUnknown`] if the answer was lost and the transaction is not one that only reads.
     pub async fn txn(&self, txn: Txn) -> Result<TxnResponse, Error> {
         let effect = if txn.is_read_only() { Effect::Read } else { Effect::Change };
-        let request = txn.request;
-        self.call(effect, request, |mut stubs, request| async move { stubs.kv().txn(request).await }).await
+        let mut request = txn.request;
+        self.namespace.enter_txn(&mut request)?;
+        let response = self
+            .call(effect, request, |mut stubs, request| async move { stubs.kv().txn(request).await })
+            .await?;
+        Ok(self.namespace.leave_txn(response))
     }
 
     /// Gives up all history before `revision`; reads and watches of older revisions fail from then on.

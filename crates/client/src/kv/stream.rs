@@ -8,6 +8,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Streaming;
 
 use crate::error::{Effect, Failure};
+use crate::namespace::Namespace;
 use crate::{Client, Error};
 
 /// The chunks of a large range, in key order; made by [`Client::range_stream`].
@@ -20,6 +21,7 @@ pub struct RangeChunks {
     first: Option<RangeResponse>,
     rest: Streaming<RangeStreamResponse>,
     over: bool,
+    namespace: Namespace,
 }
 
 impl RangeChunks {
@@ -40,14 +42,17 @@ impl Stream for RangeChunks {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+            return Poll::Ready(Some(Ok(this.namespace.leave_range(first))));
         }
         if this.over {
             return Poll::Ready(None);
         }
         match Pin::new(&mut this.rest).poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(chunk))) => Poll::Ready(Some(Ok(chunk.range_response.unwrap_or_default()))),
+            Poll::Ready(Some(Ok(chunk))) => {
+                let chunk = chunk.range_response.unwrap_or_default();
+                Poll::Ready(Some(Ok(this.namespace.leave_range(chunk))))
+            }
             Poll::Ready(Some(Err(status))) => {
                 this.over = true;
                 Poll::Ready(Some(Err(Failure::of(status).into_error(Effect::Read))))
@@ -64,11 +69,12 @@ impl Stream for RangeChunks {
 pub(super) async fn open(client: &Client, request: RangeRequest) -> Result<RangeChunks, Error> {
     client
         .call(Effect::Read, request, |mut stubs, mut request| async move {
+            let namespace = client.namespace.clone();
             // The time limit is for the first chunk; a large range may take as long as its reader.
             request.metadata_mut().remove("grpc-timeout");
             let mut rest = stubs.kv().range_stream(request).await?.into_inner();
             let first = rest.message().await?.map(|chunk| chunk.range_response.unwrap_or_default());
-            Ok(tonic::Response::new(RangeChunks { over: first.is_none(), first, rest }))
+            Ok(tonic::Response::new(RangeChunks { over: first.is_none(), first, rest, namespace }))
         })
         .await
 }

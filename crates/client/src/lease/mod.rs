@@ -84,10 +84,12 @@ impl Client {
     }
 
     async fn time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse, Error> {
-        self.call(Effect::Read, request, |mut stubs, request| async move {
-            stubs.lease().lease_time_to_live(request).await
-        })
-        .await
+        let response = self
+            .call(Effect::Read, request, |mut stubs, request| async move {
+                stubs.lease().lease_time_to_live(request).await
+            })
+            .await?;
+        Ok(self.namespace.leave_lease(response))
     }
 
     /// Lists all leases, as the asked member knows them.
@@ -200,6 +202,11 @@ impl KeepAlive {
     /// The lease's id.
     pub fn id(&self) -> i64 {
         self.id
+    }
+
+    /// The states as they change, for other holders of the same lease.
+    pub(crate) fn states(&self) -> watch::Receiver<LeaseState> {
+        self.state.clone()
     }
 
     /// What is known at the moment.

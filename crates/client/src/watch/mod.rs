@@ -26,6 +26,7 @@ pub(crate) use self::mailbox::WatchMailbox;
 use self::mailbox::{Command, WatchKey};
 use self::queue::Queue;
 use crate::client::within;
+use crate::namespace::Namespace;
 use crate::{Client, Error, Keys};
 
 /// What to watch, as [`Client::watch`] takes it.
@@ -131,6 +132,7 @@ pub struct Watch {
     header: ResponseHeader,
     queue: Arc<Queue>,
     mailbox: Arc<WatchMailbox>,
+    namespace: Namespace,
 }
 
 impl Client {
@@ -156,7 +158,8 @@ impl Client {
         let mailbox = Arc::clone(&self.shared.watches);
         let queue = Arc::new(Queue::new(self.options.watch_queue_bytes));
         let (reply, confirmed) = oneshot::channel();
-        let request = options.into().request;
+        let mut request = options.into().request;
+        self.namespace.enter(&mut request.key, &mut request.range_end)?;
         let key = WatchKey(mailbox.new_name());
         // Made first, so that a caller who gives up takes the watch off again.
         let mut watch = Watch {
@@ -164,6 +167,7 @@ impl Client {
             header: ResponseHeader::default(),
             queue: Arc::clone(&queue),
             mailbox: Arc::clone(&mailbox),
+            namespace: self.namespace.clone(),
         };
         let is_first = mailbox.push(Command::Create { key, request: Box::new(request), queue, reply });
         if is_first {
@@ -210,7 +214,11 @@ impl Stream for Watch {
     type Item = Result<WatchNotice, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let taken = self.queue.poll_pop(cx);
+        let mut taken = self.queue.poll_pop(cx);
+        if let Poll::Ready(Some(Ok(WatchNotice::Events { events, .. }))) = &mut taken {
+            let kvs = events.iter_mut().flat_map(|event| event.kv.iter_mut().chain(&mut event.prev_kv));
+            kvs.for_each(|kv| self.namespace.leave(kv));
+        }
         if self.queue.take_room_again() {
             self.mailbox.push(Command::Room { key: self.key });
         }

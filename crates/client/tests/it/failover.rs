@@ -1,12 +1,13 @@
 //! What becomes of requests when members fail.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use etched_client::{Client, Error, Fate, Put};
+use etched_client::{Balance, Client, Error, Fate, Put};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::etcd::{Etcd, options};
+use crate::etcd::{Etcd, Setup, options};
 use crate::ports::Port;
 
 /// An empty SETTINGS frame: all that a client waits for before it sends requests.
@@ -94,4 +95,41 @@ async fn a_read_whose_time_ends_tells_the_last_failure_it_saw() {
     let client = Client::connect([&endpoint], options).await.unwrap();
     let error = client.get("a").await.unwrap_err();
     assert!(matches!(error, Error::Broken { .. } | Error::Unreachable { cause: Some(_), .. }), "{error:?}");
+}
+
+/// The id of the member that answers.
+async fn asked(client: &Client) -> u64 {
+    client.get("a").await.unwrap().header.unwrap().member_id
+}
+
+#[tokio::test]
+async fn members_are_asked_in_turn_or_by_preference() {
+    let members = Etcd::start_cluster(3, Setup::default()).await;
+    let all = || members.iter().map(Etcd::endpoint);
+    let in_turn = Client::connect(all(), options()).await.unwrap();
+    let mut seen = BTreeSet::new();
+    // All three have a connection soon.
+    while seen.len() < 3 {
+        seen.insert(asked(&in_turn).await);
+    }
+    let round = [asked(&in_turn).await, asked(&in_turn).await, asked(&in_turn).await];
+    assert_eq!(BTreeSet::from(round), seen);
+    let mut options = options();
+    options.balance = Balance::Preferred;
+    let constant = Client::connect(all(), options).await.unwrap();
+    assert_eq!(asked(&constant).await, asked(&constant).await);
+}
+
+#[tokio::test]
+async fn a_dead_member_is_asked_again_when_it_is_back() {
+    let mut members = Etcd::start_cluster(3, Setup::default()).await;
+    let client = Client::connect(members.iter().map(Etcd::endpoint), options()).await.unwrap();
+    let id = members[0].client().await.status().await.unwrap().header.unwrap().member_id;
+    while asked(&client).await != id {}
+    members[0].kill().await;
+    for _ in 0..10 {
+        assert_ne!(asked(&client).await, id);
+    }
+    members[0].restart();
+    while asked(&client).await != id {}
 }

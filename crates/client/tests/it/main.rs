@@ -12,5 +12,6 @@ mod lease;
 mod maintenance;
 mod ports;
 mod proxy;
+mod recipes;
 mod tls;
 mod watch;
