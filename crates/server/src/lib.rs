@@ -4,13 +4,14 @@
 //! the member's threads; [`front::Fronts`] serves clients.
 //! Between them stands [`api::Api`]: a front submits requests and is given completions, in batches.
 //!
-//! No rule of etcd's semantics is here: `grpc` and `http` convert messages and put errors into etcd's words, `member`
+//! No rule of etcd's semantics is here: `grpc`, `gateway` and `http` convert messages and put errors into etcd's words, `member`
 //! carries out what the replica wants done.
 
 pub mod api;
 pub mod dev;
 pub mod flags;
 pub mod front;
+mod gateway;
 mod grpc;
 mod http;
 mod http2;

@@ -192,6 +192,8 @@ pub struct HttpOptions {
     pub hosts: Option<Vec<String>>,
     /// `--metrics=extensive`.
     pub extensive_metrics: bool,
+    /// `--enable-grpc-gateway`: whether `/v3` speaks JSON.
+    pub gateway: bool,
 }
 
 /// Parses all values.
@@ -379,7 +381,8 @@ fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
         "basic" => false,
         other => return Err(Problem::Verify(format!("unknown metrics level {other:?}: basic or extensive"))),
     };
-    Ok(HttpOptions { origins: list("cors"), hosts: list("host-whitelist"), extensive_metrics })
+    let gateway = is_on(typed, "enable-grpc-gateway");
+    Ok(HttpOptions { origins: list("cors"), hosts: list("host-whitelist"), extensive_metrics, gateway })
 }
 
 /// How to log.

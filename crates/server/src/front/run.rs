@@ -18,6 +18,7 @@ use super::link::Link;
 use super::listeners::{Listener, Listeners, Socket};
 use crate::api::Api;
 use crate::flags::Options;
+use crate::gateway::{Gateway, Schema};
 use crate::grpc::{GrpcOptions, Services};
 use crate::http::{Role, Site};
 use crate::metrics::Metrics;
@@ -94,12 +95,14 @@ impl Fronts {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Vec::new();
         let mut desks = Vec::new();
+        let schema = options.http.gateway.then(Schema::new).transpose();
+        let schema = schema.map_err(|error| StartError::Services(error.into()))?.map(Arc::new);
         for number in 0..options.listen.front_threads.max(1) {
             let (sender, connections) = mpsc::channel(CONNECTIONS_WAITING_MAX);
             let open = Arc::new(AtomicUsize::new(0));
             let link = Link::new(Arc::clone(&api), Arc::clone(&metrics));
             let thread = FrontThread {
-                responder: Arc::new(responder(&link, options)?),
+                responder: Arc::new(responder(&link, options, schema.clone())?),
                 link,
                 metrics: Arc::clone(&metrics),
                 protocol: Protocol::new(&options.limits, &options.listen),
@@ -133,7 +136,11 @@ impl Fronts {
     }
 }
 
-fn responder(link: &Arc<Link>, options: &Options) -> Result<Responder, StartError> {
+fn responder(
+    link: &Arc<Link>,
+    options: &Options,
+    schema: Option<Arc<Schema>>,
+) -> Result<Responder, StartError> {
     let grpc = GrpcOptions {
         request_bytes_max: options.limits.max_request_bytes,
         progress_interval: options.limits.watch_progress_notify_interval,
@@ -145,6 +152,7 @@ fn responder(link: &Arc<Link>, options: &Options) -> Result<Responder, StartErro
         link: Arc::clone(link),
         options: Arc::new(options.http.clone()),
         gates: Arc::new(options.gates.clone()),
+        gateway: schema.map(|schema| Gateway::new(Arc::clone(&services), schema)),
     });
     Ok(Responder { services, site })
 }

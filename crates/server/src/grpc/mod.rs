@@ -172,6 +172,11 @@ impl Services {
         &self.link
     }
 
+    /// The largest message that is taken.
+    pub(crate) fn received_max(&self) -> usize {
+        self.received_max
+    }
+
     /// Answers one call.
     pub(crate) fn call<B>(&self, request: Request<B>) -> Call
     where

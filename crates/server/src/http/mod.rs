@@ -3,13 +3,14 @@
 //! Handlers know nothing of sockets: a request goes in, a response comes out, which for a page is whole.
 //! Bodies and headers are those of etcd, byte for byte, since probes and scripts compare them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use etched_state_machine::AlarmKind;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
-    CONTENT_TYPE, HOST, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -19,10 +20,12 @@ use tonic::body::Body;
 use crate::api::{Answer, MemberEntry, Request};
 use crate::flags::{Gates, HttpOptions, SERVER_VERSION};
 use crate::front::{Answered, Link};
+use crate::gateway::Gateway;
 use crate::metrics::Subject;
 use crate::tls::Visitor;
 
 mod health;
+mod path;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -56,6 +59,8 @@ pub(crate) struct Site {
     pub(crate) options: Arc<HttpOptions>,
     /// For the metrics.
     pub(crate) gates: Arc<Gates>,
+    /// `/v3`, if it is served.
+    pub(crate) gateway: Option<Gateway>,
 }
 
 /// The name of an alarm, as etcd writes it.
@@ -73,15 +78,23 @@ impl Site {
         match role {
             Role::ClientGrpc => whole(not_found()),
             Role::Client | Role::ClientHttp => {
-                let Some(origin) = self.allowed_origin(&head) else {
-                    return self.answer_client(head, body).await;
+                let Some(path) = path::decoded(head.uri.path()).map(Cow::into_owned) else {
+                    return whole(malformed());
                 };
+                if let Some(host) = self.foreign_host(&head) {
+                    let text = "rejecting HTTP request to prevent DNS rebinding attacks";
+                    crate::log!(Warn, text, "host" => host.as_str());
+                    return whole(misdirected(&host));
+                }
+                let origin = self.allowed_origin(&head);
                 let mut response = if head.method == Method::OPTIONS {
                     Response::new(Body::empty())
                 } else {
-                    self.answer_client(head, body).await
+                    self.answer_client(&path, head, body).await
                 };
-                allow_origin(&mut response, origin);
+                if let Some(origin) = origin {
+                    allow_origin(&mut response, origin);
+                }
                 response
             }
             Role::Metrics => whole(self.answer_metrics_listener(&head).await),
@@ -90,10 +103,14 @@ impl Site {
     }
 
     /// What has a body of its own, or answers with a stream, is found here; the rest are whole pages.
-    async fn answer_client(&self, head: Parts, _body: Body) -> Response<Body> {
-        if let Some(host) = self.foreign_host(&head) {
-            crate::log!(Warn, "rejecting HTTP request to prevent DNS rebinding attacks", "host" => host.as_str());
-            return whole(misdirected(&host));
+    async fn answer_client(&self, path: &str, head: Parts, body: Body) -> Response<Body> {
+        let path = Gateway::path(path).unwrap_or(Cow::Borrowed(path));
+        let is_root = self.gateway.is_some() && path == "/v3";
+        if let Some(other) = path::redirected(&path).or_else(|| is_root.then(|| "/v3/".to_owned())) {
+            return whole(moved(&head, &other));
+        }
+        if let Some(gateway) = self.gateway.as_ref().filter(|_| Gateway::serves(&path)) {
+            return gateway.answer(&path, head, body).await;
         }
         whole(match head.uri.path() {
             "/version" => self.version(&head),
@@ -243,6 +260,33 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
 
 fn not_found() -> Response<Bytes> {
     plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// A path whose escapes cannot be read; nothing more is taken from such a client.
+fn malformed() -> Response<Bytes> {
+    let mut response = typed(TEXT, "400 Bad Request");
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Sends a client to the same request under another path.
+fn moved(head: &Parts, path: &str) -> Response<Bytes> {
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = format!("{}{query}", path::escaped(path));
+    let is_page = matches!(head.method, Method::GET | Method::HEAD);
+    let mut response = if is_page {
+        let link = location.replace('&', "&amp;");
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        typed(html, format!("<a href=\"{link}\">Temporary Redirect</a>.\n\n"))
+    } else {
+        Response::new(Bytes::new())
+    };
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 fn method_not_allowed() -> Response<Bytes> {
