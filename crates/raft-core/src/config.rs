@@ -12,6 +12,8 @@ pub struct Config {
     pub election_ticks: usize,
     /// Ticks between two heartbeats of a leader; fewer than `election_ticks`.
     pub heartbeat_ticks: usize,
+    /// Whether a member asks if it could win before it begins a term of its own (`--pre-vote`).
+    pub pre_vote: bool,
     /// Where the election timeouts come from: equal seeds give equal runs.
     pub seed: u64,
     /// A number that differs between any two starts of the same member; it makes read contexts unique.
@@ -36,6 +38,7 @@ impl Config {
             id,
             election_ticks: 10,
             heartbeat_ticks: 1,
+            pre_vote: true,
             seed: 0,
             boot: 0,
             applied: 0,
@@ -56,7 +59,7 @@ impl Config {
             max_size_per_msg: self.max_size_per_message,
             max_inflight_msgs: self.max_inflight,
             check_quorum: true,
-            pre_vote: true,
+            pre_vote: self.pre_vote,
             min_election_tick: self.election_ticks,
             max_election_tick: 2 * self.election_ticks,
             read_only_option: raft::ReadOnlyOption::Safe,

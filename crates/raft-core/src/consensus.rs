@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod gather;
+mod gone;
 mod stall;
 
 /// One member's part of consensus, without a clock, a network or a disk.
@@ -62,6 +63,7 @@ pub struct RaftCore {
     /// Whose want of a snapshot was told and not answered.
     snapshots_wanted: BTreeSet<u64>,
     stall: stall::Stall,
+    gone: Option<gone::Gone>,
 }
 
 /// Why a proposal was not taken. It has had no effect, and may be made again.
@@ -149,6 +151,7 @@ impl RaftCore {
             pinned_term: None,
             snapshots_wanted: BTreeSet::new(),
             stall: stall::Stall::default(),
+            gone: None,
         };
         core.settle();
         Ok(core)
@@ -164,7 +167,19 @@ impl RaftCore {
         let lost = self.reads.lose_old(self.ticks);
         self.effects.extend(lost.into_iter().map(Effect::ReadLost));
         self.give_way_if_stalled();
+        self.follow_up_gone();
         self.settle();
+    }
+
+    /// Takes some of the election timeout as passed, so that a member that has just started waits for less.
+    ///
+    /// It has no effect on a member that knows a leader, and never begins an election by itself.
+    pub fn advance_election(&mut self, ticks: usize) {
+        let raft = &mut self.node.raft;
+        if raft.state == StateRole::Follower && raft.leader_id == raft::INVALID_ID {
+            let last = self.config.election_ticks.saturating_sub(1);
+            raft.election_elapsed = (raft.election_elapsed + ticks).min(last).max(raft.election_elapsed);
+        }
     }
 
     /// Starts an election, if the member votes and does not lead.

@@ -16,7 +16,9 @@
 //! - *Elections repeat.* The election timeout is a function of seed, member and term.
 //! - *Everything has a limit*: bytes of a message, messages under way, bytes not committed, bytes applied at once.
 //! - *A sole voter leads at once*, as soon as its log is on the disk and applied.
-//! - Pre-vote and check-quorum are on, and cannot be turned off.
+//! - Check-quorum is on, and cannot be turned off; pre-vote is on, unless a caller insists.
+//! - *A leader that is gone is replaced at once*, if those who know tell so ([`RaftCore::on_gone`]); a hint that is wrong
+//!   does no harm.
 //!
 //! [`Message`], [`ConfState`] and [`ConfChange`] have the bytes of etcd's `raftpb`, so members of etcd understand them.
 //! etcd's entries are opaque here, but for changes of the configuration.

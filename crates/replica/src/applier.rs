@@ -311,7 +311,11 @@ impl Applier {
     /// Becomes the member whose clock decides over leases.
     pub(crate) fn promote(&mut self, now_ns: u64) {
         self.is_leader = true;
-        self.clock.promote(now_ns, self.lease_extension_ns, self.machine.leases());
+        // Voters may have given up on a leader that lives, since they could not reach it; it renews leases until it
+        // finds that it has no quorum, two elections later at most, and holders count on what it said.
+        let is_alone = self.machine.conf_state().voters.len() <= 1;
+        let elections = if is_alone { 1 } else { 2 };
+        self.clock.promote(now_ns, elections * self.lease_extension_ns, self.machine.leases());
     }
 
     /// Another member leads.

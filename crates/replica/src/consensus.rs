@@ -88,6 +88,16 @@ impl Consensus {
         self.barriers.tick(&mut self.raft);
     }
 
+    /// A member is probably not running.
+    pub(crate) fn on_gone(&mut self, member: u64) {
+        self.raft.on_gone(member);
+    }
+
+    /// Takes so many ticks of the election timeout as passed.
+    pub(crate) fn advance_election(&mut self, ticks: usize) {
+        self.raft.advance_election(ticks);
+    }
+
     /// Stands for election without waiting for the timeout, if no other member votes.
     pub(crate) fn campaign_alone(&mut self) {
         let status = self.raft.status();

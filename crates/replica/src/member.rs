@@ -106,7 +106,11 @@ impl Member {
             streams: BTreeMap::new(),
             commit: commit::CommitState::new(snapshot_index),
             snapshots: snapshots::Snapshots::default(),
-            leadership: leadership::Leadership::new(options.tick_ns, options.election_ns),
+            leadership: leadership::Leadership::new(
+                options.tick_ns,
+                options.election_ns,
+                options.advance_election,
+            ),
             instead: BTreeMap::new(),
             held: BTreeMap::new(),
             outputs: VecDeque::new(),

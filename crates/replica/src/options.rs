@@ -22,6 +22,9 @@ pub struct MemberOptions {
     pub applier: ApplierOptions,
     /// Whether changes of the membership that put the quorum at risk are refused (`--strict-reconfig-check`).
     pub strict_reconfig_check: bool,
+    /// Whether a member that has just started, and is connected with enough others, waits for less than an election
+    /// (`--initial-election-tick-advance`).
+    pub advance_election: bool,
     /// Nanoseconds between two ticks (`--heartbeat-interval`).
     pub tick_ns: u64,
     /// Nanoseconds of an election (`--election-timeout`).

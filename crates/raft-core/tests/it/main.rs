@@ -6,6 +6,7 @@ mod cluster;
 mod conf_change;
 mod forged;
 mod garbage;
+mod gone;
 mod reads;
 mod replication;
 mod single;

@@ -16,6 +16,11 @@ use crate::request::{Answer, ApiError, Caller};
 /// Nanoseconds after which a read barrier that has no answer is asked for again.
 pub(super) const BARRIER_RETRY_NS: u64 = 500_000_000;
 
+/// Nanoseconds after the start in which the first connections make the first election come earlier, as in etcd.
+const ADVANCE_WITHIN_NS: u64 = 5_000_000_000;
+/// Ticks that are left of the election timeout then, for a leader to make itself heard, as in etcd.
+const TICKS_LEFT: u64 = 2;
+
 /// Ticks that may be missing before a leader doubts itself.
 const MISSED_TICKS: u64 = 3;
 
@@ -24,6 +29,9 @@ const MISSED_TICKS: u64 = 3;
 pub(super) struct Leadership {
     tick_ns: u64,
     election_ns: u64,
+    /// Whether the first connections make the first election come earlier.
+    is_to_advance: bool,
+    first_tick_ns: Option<u64>,
     /// When the leader of now became known.
     elected_ns: u64,
     last_tick_ns: Option<u64>,
@@ -44,10 +52,12 @@ struct Transfer {
 }
 
 impl Leadership {
-    pub(super) fn new(tick_ns: u64, election_ns: u64) -> Self {
+    pub(super) fn new(tick_ns: u64, election_ns: u64, is_to_advance: bool) -> Self {
         Self {
             tick_ns,
             election_ns,
+            is_to_advance,
+            first_tick_ns: None,
             elected_ns: 0,
             last_tick_ns: None,
             is_doubted: false,
@@ -59,6 +69,8 @@ impl Leadership {
 
     pub(super) fn on_tick(&mut self, now_ns: u64) {
         self.last_tick_ns = Some(now_ns);
+        let first = *self.first_tick_ns.get_or_insert(now_ns);
+        self.is_to_advance &= now_ns - first <= ADVANCE_WITHIN_NS;
     }
 
     /// Whether the member was stopped, as seen from its missing ticks.
@@ -98,6 +110,20 @@ impl Member {
             self.leadership.active.entry(member).or_insert(now_ns);
         } else {
             self.leadership.active.remove(&member);
+        }
+        self.advance_first_election();
+    }
+
+    /// A member that starts waits for an election's length to hear of a leader. When it is connected with enough
+    /// others for a quorum, two heartbeats tell.
+    fn advance_first_election(&mut self) {
+        let reached = self.leadership.active.len() + 1;
+        let quorum = self.applier.machine().members().len() / 2 + 1;
+        if self.leadership.is_to_advance && reached > 1 && reached >= quorum {
+            self.leadership.is_to_advance = false;
+            let ticks = self.leadership.election_ns / self.leadership.tick_ns.max(1);
+            let ticks = usize::try_from(ticks.saturating_sub(TICKS_LEFT)).unwrap_or(usize::MAX);
+            self.consensus.advance_election(ticks);
         }
     }
 

@@ -19,6 +19,14 @@ impl Member {
         self.consensus.step(message)
     }
 
+    /// `member` is probably not running: connections with it broke, and new ones are refused at once.
+    ///
+    /// If it was the leader, it is not waited for as long as one that is only silent.
+    /// This may be told wrongly; see [`etched_raft_core::RaftCore::on_gone`].
+    pub fn on_gone(&mut self, member: u64) {
+        self.consensus.on_gone(member);
+    }
+
     /// A message to `member` could not be delivered.
     pub fn on_unreachable(&mut self, member: u64) {
         self.consensus.on_unreachable(member);

@@ -78,7 +78,7 @@ fn any_running(world: &mut World) -> Option<u64> {
 
 fn disturb(world: &mut World, size: u64) {
     let victim = id(1 + world.rng.below(size));
-    match world.rng.below(14) {
+    match world.rng.below(16) {
         0 if world.stopped.len() as u64 * 2 + 2 < size + 1 && world.nodes.contains_key(&victim) => {
             world.crash(victim);
         }
@@ -109,6 +109,11 @@ fn disturb(world: &mut World, size: u64) {
                 node.is_disk_stalled = true;
             }
         }
+        14 => {
+            let other = id(1 + world.rng.below(size));
+            world.tell_gone(victim, other);
+        }
+        15 => (1..=size).for_each(|number| world.tell_gone(id(number), victim)),
         12 | 13 => world.nodes.values_mut().for_each(crate::world::Node::release_disk),
         _ => {}
     }

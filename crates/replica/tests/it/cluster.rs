@@ -46,6 +46,72 @@ fn a_member_of_several_does_not_campaign_at_once() {
 }
 
 #[test]
+fn members_that_find_each_other_elect_earlier_than_an_election_timeout() {
+    for seed in 1..20 {
+        let mut world = World::found_with(3, seed, true);
+        world.await_leader();
+        assert!(world.now < 100 * SECOND + 1_500_000_000, "seed {seed}: {}", world.now);
+        assert_eq!(world.node(id(1)).member.report().raft_term, 2, "one election was enough");
+    }
+}
+
+#[test]
+fn a_leader_whose_process_ends_is_replaced_within_a_few_heartbeats() {
+    for seed in 1..20 {
+        let (mut world, leader) = World::with_leader(3, seed);
+        let term = world.node(leader).member.report().raft_term;
+        let other = world.other(leader);
+        world.crash(leader);
+        let began = world.now;
+        let write = world.submit(other, put("a", "1"));
+        world.run_until("an answer", |world| world.answer(other, write).is_some());
+        assert!(world.now - began < 500_000_000, "seed {seed}: {}", world.now - began);
+        assert_eq!(world.node(other).member.report().raft_term, term + 1, "one election was enough");
+    }
+}
+
+#[test]
+fn rumours_that_the_leader_is_gone_neither_depose_it_nor_lose_a_request() {
+    let (mut world, leader) = World::with_leader(3, 5);
+    let term = world.node(leader).member.report().raft_term;
+    let others: Vec<u64> = world.nodes.keys().copied().filter(|id| *id != leader).collect();
+    let mut asked = Vec::new();
+    for round in 0..40 {
+        others.iter().for_each(|other| world.tell_gone(*other, leader));
+        for other in &others {
+            asked.push((*other, world.submit(*other, put(&format!("{other}-{round}"), "v"))));
+            asked.push((*other, world.submit(*other, Request::Range(linearizable(everything())))));
+        }
+        world.run(130_000_000);
+    }
+    world.run(SECOND);
+    for (member, token) in asked {
+        assert!(matches!(world.answer(member, token), Some(Ok(_))));
+    }
+    assert_eq!(world.leader(), Some(leader));
+    assert_eq!(world.node(leader).member.report().raft_term, term);
+}
+
+#[test]
+fn a_leader_that_one_member_does_not_reach_stays() {
+    let (mut world, leader) = World::with_leader(3, 6);
+    let term = world.node(leader).member.report().raft_term;
+    let other = world.other(leader);
+    for one_way in [(leader, other), (other, leader)] {
+        world.cuts.insert(one_way);
+        for _ in 0..20 {
+            world.tell_gone(other, leader);
+            world.run(250_000_000);
+        }
+        world.heal();
+        world.run(SECOND);
+        assert_eq!(world.leader(), Some(leader));
+        assert_eq!(world.node(other).member.leader(), leader);
+        assert_eq!(world.node(leader).member.report().raft_term, term);
+    }
+}
+
+#[test]
 fn proposals_and_reads_wait_for_a_leader() {
     let mut world = World::found(3, 2);
     let member = id(1);

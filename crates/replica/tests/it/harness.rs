@@ -53,11 +53,17 @@ pub(crate) struct Settings {
     pub(crate) quota_bytes: i64,
     pub(crate) snapshot_entries: u64,
     pub(crate) auto_compaction: AutoCompaction,
+    pub(crate) advance_election: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { quota_bytes: 0, snapshot_entries: 1_000, auto_compaction: AutoCompaction::Off }
+        Self {
+            quota_bytes: 0,
+            snapshot_entries: 1_000,
+            auto_compaction: AutoCompaction::Off,
+            advance_election: false,
+        }
     }
 }
 
@@ -388,6 +394,7 @@ fn options(settings: &Settings, lives: u64) -> MemberOptions {
 pub(crate) fn options_of(id: u64, name: &str, settings: &Settings, lives: u64) -> MemberOptions {
     MemberOptions {
         strict_reconfig_check: true,
+        advance_election: settings.advance_election,
         tick_ns: 100 * MILLISECOND,
         election_ns: SECOND,
         member_id: id,

@@ -92,6 +92,7 @@ pub(crate) struct World {
     order: u64,
     lives: u64,
     pub(crate) snapshot_entries: u64,
+    pub(crate) advance_election: bool,
     names: BTreeMap<u64, String>,
 }
 
@@ -110,6 +111,11 @@ pub(crate) fn id(number: u64) -> u64 {
 impl World {
     /// A founded cluster whose members start together.
     pub(crate) fn found(size: u64, seed: u64) -> Self {
+        Self::found_with(size, seed, false)
+    }
+
+    /// As `found`, with the choice whether the first election comes early.
+    pub(crate) fn found_with(size: u64, seed: u64, advance_election: bool) -> Self {
         let mut world = Self {
             nodes: BTreeMap::new(),
             stopped: BTreeMap::new(),
@@ -122,6 +128,7 @@ impl World {
             order: 0,
             lives: seed * 1_000,
             snapshot_entries: 100_000,
+            advance_election,
             names: BTreeMap::new(),
         };
         for number in 1..=size {
@@ -158,7 +165,11 @@ impl World {
             },
             force_new_cluster,
         };
-        let settings = Settings { snapshot_entries: self.snapshot_entries, ..Settings::default() };
+        let settings = Settings {
+            snapshot_entries: self.snapshot_entries,
+            advance_election: self.advance_election,
+            ..Settings::default()
+        };
         let name = self.names.entry(id).or_insert_with(|| format!("{id:x}")).clone();
         let options = options_of(id, &name, &settings, self.lives);
         let mut member = Member::new(&view, start, options).expect("the member starts");
@@ -208,6 +219,15 @@ impl World {
         self.stopped.insert(id, node.disk);
         self.report_lost(id, node.waiting);
         self.tell_activity();
+        let others: Vec<u64> = self.nodes.keys().copied().collect();
+        others.into_iter().for_each(|other| self.tell_gone(other, id));
+    }
+
+    /// A member is told that another one is not running, which may be wrong.
+    pub(crate) fn tell_gone(&mut self, to: u64, gone: u64) {
+        if let Some(node) = self.nodes.get_mut(&to).filter(|node| !node.is_paused) {
+            node.member.on_gone(gone);
+        }
     }
 
     pub(crate) fn restart(&mut self, id: u64) {

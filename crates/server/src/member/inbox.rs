@@ -33,6 +33,8 @@ pub(crate) enum PeerEvent {
     SnapshotSent(u64, SnapshotDelivery),
     /// Whether this member can be spoken with.
     Active(u64, bool),
+    /// This member is probably not running.
+    Gone(u64),
     /// Others say that this member was removed from the cluster.
     Removed,
     /// The versions of all members, for a leader; `None` for one that does not answer.

@@ -78,6 +78,10 @@ impl PeerSink for Sink {
         self.inbox.push_peer(PeerEvent::Active(member, active));
     }
 
+    fn on_gone(&self, member: u64) {
+        self.inbox.push_peer(PeerEvent::Gone(member));
+    }
+
     fn on_removed(&self) {
         self.inbox.push_peer(PeerEvent::Removed);
     }

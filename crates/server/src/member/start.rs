@@ -324,6 +324,7 @@ fn raft_config(options: &Options, member_id: u64, boot: u64) -> Config {
     let heartbeat = options.member.heartbeat_interval.as_millis().max(1);
     Config {
         election_ticks: usize::try_from(election / heartbeat).unwrap_or(usize::MAX),
+        pre_vote: options.member.pre_vote,
         seed: boot,
         boot,
         ..Config::new(member_id)
@@ -358,6 +359,7 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
         },
         applier: applier_options(options, member_id, election_ns),
         strict_reconfig_check: options.member.strict_reconfig_check,
+        advance_election: options.member.initial_election_tick_advance,
         tick_ns: nanos(options.member.heartbeat_interval),
         election_ns,
     }

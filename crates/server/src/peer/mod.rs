@@ -114,6 +114,9 @@ pub trait PeerSink: Send + Sync {
     /// A member can be spoken with, or no longer.
     fn on_active(&self, member: u64, active: bool);
 
+    /// A member is probably not running: its stream broke, and opening it again failed at once.
+    fn on_gone(&self, member: u64);
+
     /// Another member says that this member was removed from the cluster.
     fn on_removed(&self);
 }

@@ -27,6 +27,8 @@ use crate::logging::Value;
 
 /// Time between two attempts, as in etcd.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// An attempt that fails within this time was refused; a member that is only slow, or cut off, takes longer.
+const REFUSED_WITHIN: Duration = Duration::from_millis(500);
 /// Bytes that are taken from a connection before their messages are handed on.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -34,10 +36,12 @@ type Connection = http1::Connection<TokioIo<Timed<Link>>, Empty<Bytes>>;
 
 /// Keeps a stream from a member open until the task is ended.
 pub(super) async fn run(peer: Arc<Peer>, kind: StreamKind) {
+    let mut was_open = false;
     loop {
         let begun = Instant::now();
         match open(&peer, kind).await {
             Ok(mut stream) => {
+                was_open = true;
                 peer.status.activate();
                 crate::log!(
                     Info, "established TCP streaming connection with remote peer",
@@ -59,7 +63,13 @@ pub(super) async fn run(peer: Arc<Peer>, kind: StreamKind) {
                     Ending::Failed(reason) => peer.status.deactivate("read", kind.name(), reason),
                 }
             }
-            Err(error) => peer.status.deactivate("dial", kind.name(), &error),
+            Err(error) => {
+                peer.status.deactivate("dial", kind.name(), &error);
+                let was_refused = matches!(error, OpenError::NoAnswer(_)) && begun.elapsed() < REFUSED_WITHIN;
+                if std::mem::take(&mut was_open) && was_refused {
+                    peer.shared.sink.on_gone(peer.id);
+                }
+            }
         }
         sleep_until(begun + RETRY_AFTER).await;
     }

@@ -49,6 +49,7 @@ enum Event {
     Unreachable(u64),
     SnapshotSent(u64, SnapshotDelivery),
     Active(u64, bool),
+    Gone(u64),
     Removed,
 }
 
@@ -124,6 +125,10 @@ impl PeerSink for Recorder {
 
     fn on_active(&self, member: u64, active: bool) {
         self.record(Event::Active(member, active));
+    }
+
+    fn on_gone(&self, member: u64) {
+        self.record(Event::Gone(member));
     }
 
     fn on_removed(&self) {

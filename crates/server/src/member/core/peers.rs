@@ -58,6 +58,7 @@ impl Core {
             PeerEvent::Unreachable(member) => self.member.on_unreachable(member),
             PeerEvent::SnapshotSent(member, delivery) => self.member.on_snapshot_sent(member, delivery),
             PeerEvent::Active(member, active) => self.member.on_active(member, active, now_ns),
+            PeerEvent::Gone(member) => self.member.on_gone(member),
             PeerEvent::Removed => self.on_removed(),
             PeerEvent::Versions(versions) => self.member.on_peer_versions(versions),
         }

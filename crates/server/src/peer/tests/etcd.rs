@@ -188,6 +188,7 @@ fn drive(mut core: RaftCore, node: &Node, shown: &Mutex<Shown>, stop: &AtomicBoo
                 Event::Unreachable(member) => core.on_unreachable(member),
                 Event::Removed => shown.lock().unwrap().was_removed = true,
                 Event::SnapshotSent(_, delivery) => shown.lock().unwrap().delivery = Some(delivery),
+                Event::Gone(member) => core.on_gone(member),
                 Event::Snapshot(..) | Event::Active(..) => {}
             }
         }

@@ -64,6 +64,8 @@ fn a_connection_that_breaks_is_opened_again() {
     a.recorder.forget();
     b.stop_listening();
     a.recorder.wait_for(&Event::Active(2, false));
+    // Nobody listens there any more, which is told once; that somebody is not there for long says nothing new.
+    a.recorder.wait_for(&Event::Gone(2));
     b.listen();
     a.recorder.wait_for(&Event::Active(2, true));
     // Either by a stream or by a post, what is sent now arrives.
