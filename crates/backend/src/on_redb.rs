@@ -143,6 +143,29 @@ impl RedbBackend {
         };
         Self { shared: Arc::new(shared) }
     }
+
+    /// As [`Backend::commit`]; tells when the changes are made and their commit begins.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backend::commit`].
+    pub fn commit_noting(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        on_changed: &mut dyn FnMut(),
+    ) -> Result<(), BackendError> {
+        let mut usage = self.shared.usage();
+        self.shared.check()?;
+        if batch.is_empty() && durability == Durability::Buffered {
+            return Ok(());
+        }
+        let mut after = *usage;
+        let written = self.shared.write(batch, durability, &mut after, on_changed);
+        written.map_err(|error| self.shared.fail(error))?;
+        *usage = after;
+        Ok(())
+    }
 }
 
 impl Backend for RedbBackend {
@@ -155,15 +178,7 @@ impl Backend for RedbBackend {
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), BackendError> {
-        let mut usage = self.shared.usage();
-        self.shared.check()?;
-        if batch.is_empty() && durability == Durability::Buffered {
-            return Ok(());
-        }
-        let mut after = *usage;
-        self.shared.write(batch, durability, &mut after).map_err(|error| self.shared.fail(error))?;
-        *usage = after;
-        Ok(())
+        self.commit_noting(batch, durability, &mut || {})
     }
 
     fn sizes(&self) -> Result<Sizes, BackendError> {
@@ -195,7 +210,13 @@ impl Shared {
         BackendError::Storage(text)
     }
 
-    fn write(&self, batch: &Batch, durability: Durability, usage: &mut Usage) -> Result<(), redb::Error> {
+    fn write(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        usage: &mut Usage,
+        on_changed: &mut dyn FnMut(),
+    ) -> Result<(), redb::Error> {
         let transaction = begin_write(&self.database, durability)?;
         let ops = batch.in_key_order();
         let mut rest = &ops[..];
@@ -206,6 +227,7 @@ impl Shared {
             rest = others;
         }
         write_usage(&transaction, usage)?;
+        on_changed();
         transaction.commit()?;
         Ok(())
     }

@@ -16,7 +16,6 @@ mod failure;
 mod help;
 mod log;
 mod output;
-mod prompt;
 mod spec;
 mod text;
 
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprint!("{}", failure.render());
-            ExitCode::from(failure.code())
+            ExitCode::from(failure.exit as u8)
         }
     }
 }

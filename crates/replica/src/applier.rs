@@ -18,14 +18,15 @@ use etched_lease::{ClockOptions, LeaseClock};
 use etched_mvcc::Change;
 use etched_raft_core::{ConfChange, ConfState, Entry};
 use etched_state_machine::{
-    AlarmRequest, Applied, ApplyError, Command, Effects, Options, Outcome, ReadError, Refusal, RestoreError,
-    StateMachine, Txn,
+    AlarmRequest, Applied, ApplyError, Command, Effects, Operations, Options, Outcome, ReadError, Refusal,
+    RestoreError, StateMachine, Txn,
 };
 use etched_watch::{Delivery, Hub, HubOptions};
 
 pub use auto_compaction::AutoCompaction;
 
 use crate::convert;
+use crate::measures::{Measure, MeasureOptions, Measures, ReadTimes, Remark};
 use crate::options::StartError;
 use crate::output::Notice;
 use crate::request::{Answer, ApiError, Caller, MemberEntry};
@@ -47,13 +48,15 @@ pub struct ApplierOptions {
     pub compaction_pause_ns: u64,
     /// When to compact without being asked.
     pub auto_compaction: AutoCompaction,
+    /// What is measured.
+    pub measures: MeasureOptions,
 }
 
 /// What the member must do for its applying half.
 #[derive(Debug)]
 pub(crate) enum ApplierOutput {
     /// An entry has its outcome; who waits for `request_id` is answered.
-    Outcome { request_id: u64, result: Result<Outcome, Refusal> },
+    Outcome { request_id: u64, index: u64, result: Result<Outcome, Refusal> },
     /// An entry has its outcome, which is held back until a compaction is finished, however long that takes.
     Held { request_id: u64 },
     /// Answer a caller.
@@ -83,6 +86,9 @@ pub(crate) struct Applier {
     /// The revisions that the batch under way and all before it reach.
     revision_taken: i64,
     counts: Counts,
+    measures: Measures,
+    /// Ranges of one key that were read and refused since the last look at the clock.
+    ranged: (u64, u64),
     lease_extension_ns: u64,
     is_leader: bool,
     /// Whether no lease runs out for now, since it is not sure that this member still leads.
@@ -116,10 +122,7 @@ pub(crate) fn raise_no_space(member_id: u64) -> Command {
 
 #[derive(Debug, Default)]
 struct Counts {
-    puts: u64,
-    deletes: u64,
-    ranges: u64,
-    txns: u64,
+    operations: Operations,
     leases_granted: u64,
     leases_revoked: u64,
     leases_renewed: u64,
@@ -145,6 +148,8 @@ impl Applier {
             auto_compaction: auto_compaction::AutoCompactor::new(options.auto_compaction),
             revision_taken: revision,
             counts: Counts::default(),
+            measures: Measures::new(options.measures),
+            ranged: (0, 0),
             lease_extension_ns: options.lease_extension_ns,
             is_leader: false,
             are_leases_held: false,
@@ -198,25 +203,34 @@ impl Applier {
             return;
         }
         match self.machine.apply(view, entry.index, entry.term, &entry.data) {
-            Ok(applied) => self.on_applied(applied, now_ns),
+            Ok(applied) => {
+                let took_ns = self.measures.lap();
+                self.measures.on_applied(
+                    applied.field,
+                    &entry.data,
+                    applied.outcome.as_ref().err().copied(),
+                    took_ns,
+                );
+                self.on_applied(applied, now_ns);
+            }
             Err(error) => self.failure = Some(error.into()),
         }
     }
 
     fn on_applied(&mut self, applied: Applied, now_ns: u64) {
-        let Applied { request_id, outcome, changes, effects, .. } = applied;
-        self.count(&outcome, &changes);
+        let Applied { index, request_id, outcome, changes, effects, operations, .. } = applied;
+        self.counts.operations.add(operations);
         self.note_changes(changes);
         self.on_effects(&effects, now_ns);
         // A compaction that is long finished has nothing left to wait for.
         let is_compacting = self.machine.store().compaction_pending().is_some();
         match effects.wait_for_compaction {
             Some(revision) if is_compacting => {
-                self.upkeep.hold_answer(revision, request_id, outcome);
+                self.upkeep.hold_answer(revision, request_id, index, outcome);
                 self.outputs.push_back(ApplierOutput::Held { request_id });
             }
             Some(_) | None => {
-                self.outputs.push_back(ApplierOutput::Outcome { request_id, result: outcome });
+                self.outputs.push_back(ApplierOutput::Outcome { request_id, index, result: outcome });
             }
         }
     }
@@ -224,6 +238,7 @@ impl Applier {
     fn on_effects(&mut self, effects: &Effects, now_ns: u64) {
         if let Some((id, ttl)) = effects.lease_granted {
             self.counts.leases_granted += 1;
+            self.measures.push(Measure::Granted { ttl });
             self.clock.on_granted(id, ttl, now_ns);
         }
         if let Some(id) = effects.lease_revoked {
@@ -358,10 +373,28 @@ impl Applier {
         self.machine.set_database_size(total_bytes, in_use_bytes);
     }
 
-    pub(crate) fn read_txn(&mut self, view: &dyn ReadView, txn: &Txn) -> Result<Answer, ApiError> {
-        self.counts.txns += 1;
-        let result = self.machine.read_txn(view, txn);
+    pub(crate) fn read_txn(
+        &mut self,
+        view: &dyn ReadView,
+        txn: &Txn,
+        times: ReadTimes,
+    ) -> Result<Answer, ApiError> {
+        let begun_ns = self.measures.now();
+        let (result, operations) = self.machine.read_txn_counted(view, txn);
+        let read_ns = self.measures.now().saturating_sub(begun_ns);
+        self.counts.operations.add(operations);
+        let waited_ns = times.served_ns.saturating_sub(times.started_ns);
+        let took_ns = waited_ns + read_ns;
+        self.measures.push(Measure::Read { is_txn: true, is_ok: result.is_ok(), took_ns });
+        if self.measures.is_slow(took_ns) {
+            let operations = (txn.compares.len(), txn.success.len(), txn.failure.len());
+            self.measures.remark(Remark::SlowReadTxn { operations, took_ns, waited_ns });
+        }
         result.map(|done| Answer::Applied(Outcome::Txn(done))).map_err(|error| self.read_error(error))
+    }
+
+    pub(crate) fn measures(&mut self) -> &mut Measures {
+        &mut self.measures
     }
 
     /// A refusal is the caller's; a store that cannot be read ends the member.
@@ -398,15 +431,6 @@ impl Applier {
         self.failure.as_ref()
     }
 
-    fn count(&mut self, outcome: &Result<Outcome, Refusal>, changes: &[Change]) {
-        if let Ok(Outcome::Txn(_)) = outcome {
-            self.counts.txns += 1;
-        }
-        let puts = changes.iter().filter(|change| change.kind == etched_mvcc::ChangeKind::Put).count() as u64;
-        self.counts.puts += puts;
-        self.counts.deletes += changes.len() as u64 - puts;
-    }
-
     pub(crate) fn report(&self) -> StatusReport {
         let machine = &self.machine;
         let (applied, _) = machine.applied();
@@ -429,10 +453,11 @@ impl Applier {
         };
         let counters = &mut report.counters;
         counters.proposals_applied = applied;
-        counters.puts = self.counts.puts;
-        counters.deletes = self.counts.deletes;
-        counters.ranges = self.counts.ranges;
-        counters.txns = self.counts.txns;
+        counters.puts = self.counts.operations.puts;
+        counters.put_bytes = self.counts.operations.put_bytes;
+        counters.deletes = self.counts.operations.deletes;
+        counters.ranges = self.counts.operations.ranges;
+        counters.txns = self.counts.operations.txns;
         counters.leases_granted = self.counts.leases_granted;
         counters.leases_revoked = self.counts.leases_revoked;
         counters.leases_renewed = self.counts.leases_renewed;

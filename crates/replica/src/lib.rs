@@ -35,6 +35,7 @@ mod codec;
 mod consensus;
 mod convert;
 pub mod corruption;
+mod measures;
 mod member;
 mod options;
 mod output;
@@ -53,6 +54,7 @@ pub use etched_raft_core as raft;
 pub use etched_lease::ttl_min_seconds as lease_ttl_min_seconds;
 
 pub use applier::{ApplierOptions, AutoCompaction, Failure};
+pub use measures::{Measure, MeasureOptions, Remark, Stopwatch};
 pub use member::Member;
 pub use options::{Limits, MemberOptions, Start, StartError};
 pub use output::{

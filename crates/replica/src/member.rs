@@ -22,6 +22,7 @@ use etched_watch::StreamId;
 use crate::applier::{Applier, ApplierOutput, Failure};
 use crate::consensus::{Consensus, ConsensusOutput};
 use crate::convert;
+use crate::measures::{Measure, ReadTimes, Remark};
 use crate::options::{Limits, MemberOptions, Start, StartError};
 use crate::output::{Deliver, HashJob, Notice, Output, Persist, Respond};
 use crate::presence::Announcer;
@@ -29,7 +30,7 @@ use crate::reads::{Read, ReadKind, ReadQueue};
 use crate::request::{Answer, ApiError, Caller};
 use crate::status::StatusReport;
 use crate::versions::Versions;
-use crate::waiters::Waiters;
+use crate::waiters::{Waiter, Waiters};
 use crate::watch_call::WatchCall;
 
 /// Barriers under way at once: reads that come while there are so many share the next one.
@@ -59,6 +60,8 @@ pub struct Member {
     instead: BTreeMap<u64, outcomes::Instead>,
     /// Callers whose outcome is known and held back until a compaction is finished.
     held: BTreeMap<u64, Caller>,
+    /// Commands of the member's own under way: their field in an entry, and when they were proposed.
+    own: BTreeMap<u64, (u32, u64)>,
     outputs: VecDeque<Output>,
     announcer: Announcer,
     versions: Versions,
@@ -75,6 +78,9 @@ pub struct Member {
     leader: u64,
     failed: u64,
     reads_failed: u64,
+    reads_slow: u64,
+    /// The time of the turn or tick under way.
+    turn_ns: u64,
 }
 
 impl Member {
@@ -113,6 +119,7 @@ impl Member {
             ),
             instead: BTreeMap::new(),
             held: BTreeMap::new(),
+            own: BTreeMap::new(),
             outputs: VecDeque::new(),
             announcer: Announcer::new(options.presence, options.member_id),
             versions,
@@ -126,6 +133,8 @@ impl Member {
             leader: 0,
             failed: 0,
             reads_failed: 0,
+            reads_slow: 0,
+            turn_ns: 0,
         };
         member.note_consensus();
         member.tell_members();
@@ -163,6 +172,7 @@ impl Member {
 
     /// Time has passed: call it once per heartbeat interval.
     pub fn tick(&mut self, now_ns: u64) {
+        self.turn_ns = now_ns;
         self.doubt_after_pause(now_ns);
         self.leadership.on_tick(now_ns);
         self.consensus.tick();
@@ -191,15 +201,15 @@ impl Member {
     /// Works on everything that waits; `true` if there is more to do at once.
     /// The view must hold everything that was reported with [`Self::on_committed`].
     pub fn turn(&mut self, view: &dyn ReadView, now_ns: u64) -> bool {
+        self.turn_ns = now_ns;
         if self.is_forcing {
             return false;
         }
         self.send_proposals();
         self.send_conf_changes();
         self.drain_consensus(view, now_ns);
-        for read in std::mem::take(&mut self.local) {
-            self.serve(view, read, now_ns);
-        }
+        let local = std::mem::take(&mut self.local);
+        self.serve_all(view, local, now_ns);
         let more = self.applier.work(view, now_ns);
         self.drain_applier();
         if self.failure().is_some() {
@@ -258,6 +268,7 @@ impl Member {
         if self.snapshots.is_installing() {
             return self.snapshots.defer(entries);
         }
+        self.applier.measures().mark();
         for entry in &entries {
             match entry.kind {
                 EntryKind::Normal => self.applier.apply(view, entry, now_ns),
@@ -283,17 +294,29 @@ impl Member {
 
     fn serve_ready(&mut self, view: &dyn ReadView, now_ns: u64) {
         let (applied, _) = self.applier.machine().applied();
-        for read in self.reads.take_ready(applied) {
+        let ready = self.reads.take_ready(applied);
+        self.serve_all(view, ready, now_ns);
+    }
+
+    fn serve_all(&mut self, view: &dyn ReadView, reads: Vec<Read>, now_ns: u64) {
+        if reads.is_empty() {
+            return;
+        }
+        let begun_ns = self.applier.measures().now();
+        for read in reads {
             self.serve(view, read, now_ns);
         }
+        self.applier.note_ranged(begun_ns);
     }
 
     fn serve(&mut self, view: &dyn ReadView, read: Read, now_ns: u64) {
         let caller = read.caller;
+        let started_ns = self.started_of(&read);
+        let times = ReadTimes { started_ns, served_ns: now_ns };
         match read.kind {
-            ReadKind::Range(range) => self.applier.range(view, caller, range),
+            ReadKind::Range(range) => self.applier.range(view, caller, range, times),
             ReadKind::Txn(txn) => {
-                let result = self.applier.read_txn(view, &txn);
+                let result = self.applier.read_txn(view, &txn, times);
                 self.respond(caller, result);
             }
             ReadKind::Members => {
@@ -309,9 +332,12 @@ impl Member {
     fn drain_applier(&mut self) {
         while let Some(output) = self.applier.poll() {
             match output {
-                ApplierOutput::Outcome { request_id, result } => self.on_outcome(request_id, result),
+                ApplierOutput::Outcome { request_id, index, result } => {
+                    self.on_outcome(request_id, index, result);
+                }
                 ApplierOutput::Held { request_id } => {
-                    if let Some(caller) = self.waiters.take(request_id) {
+                    if let Some(Waiter { caller, field, started_ns, .. }) = self.waiters.take(request_id) {
+                        self.note_proposed(field, true, started_ns);
                         self.held.insert(request_id, caller);
                     }
                 }
@@ -337,8 +363,12 @@ impl Member {
     }
 
     fn respond(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
+        self.respond_at(caller, 0, result);
+    }
+
+    fn respond_at(&mut self, caller: Caller, index: u64, result: Result<Answer, ApiError>) {
         let (revision, raft_term) = self.stamp();
-        self.outputs.push_back(Output::Respond(Respond { caller, revision, raft_term, result }));
+        self.outputs.push_back(Output::Respond(Respond { caller, index, revision, raft_term, result }));
     }
 
     /// Makes this member known to the cluster, once a leader can be asked to, and lets a leader agree on versions.
@@ -382,6 +412,7 @@ impl Member {
         report.counters.proposals_pending = self.waiters.waiting() as u64;
         report.counters.proposals_failed = self.failed;
         report.counters.read_indexes_failed = self.reads_failed;
+        report.counters.read_indexes_slow = self.reads_slow;
         report.counters.snapshots = self.commit.snapshots();
         report
     }
@@ -396,6 +427,11 @@ impl Member {
     #[must_use]
     pub fn next_turn_ns(&self) -> Option<u64> {
         self.applier.compaction_due_ns()
+    }
+
+    /// Exchanges what was measured and remarked since the last call against empty lists.
+    pub fn take_measures(&mut self, measures: &mut Vec<Measure>, remarks: &mut Vec<Remark>) {
+        self.applier.measures().take(measures, remarks);
     }
 
     /// The leader's id, 0 if none is known.

@@ -86,6 +86,8 @@ pub struct Install {
 pub struct Respond {
     /// Who asked.
     pub caller: Caller,
+    /// The index of the entry that holds the request; 0 if none does.
+    pub index: u64,
     /// The store's revision now.
     pub revision: i64,
     /// The Raft term now.
@@ -189,6 +191,8 @@ pub enum Notice {
     CompactionFinished {
         /// At this revision.
         revision: i64,
+        /// Nanoseconds from its first slice to its last.
+        took_ns: u64,
     },
     /// A lease ran out and its revocation was proposed.
     LeaseExpired(i64),

@@ -57,13 +57,17 @@ pub struct Counters {
     pub proposals_failed: u64,
     /// Reads that took part in a barrier and failed.
     pub read_indexes_failed: u64,
+    /// Reads that were given up since the members did not agree in time.
+    pub read_indexes_slow: u64,
     /// Put operations applied, those in transactions included.
     pub puts: u64,
-    /// Delete operations applied, those in transactions included.
+    /// Bytes of the keys and values put.
+    pub put_bytes: u64,
+    /// Deletes of ranges applied, those in transactions included.
     pub deletes: u64,
     /// Ranges read, those in transactions included.
     pub ranges: u64,
-    /// Transactions applied or read.
+    /// Transactions of more than one operation, applied or read.
     pub txns: u64,
     /// Live keys.
     pub keys: u64,

@@ -20,6 +20,10 @@ pub(crate) struct Waiters {
 pub(crate) struct Waiter {
     pub(crate) caller: Caller,
     pub(crate) deadline_ns: u64,
+    /// When the member took it in.
+    pub(crate) started_ns: u64,
+    /// The number of the command's field in an entry; 0 for a change of membership.
+    pub(crate) field: u32,
 }
 
 impl Waiters {
@@ -34,19 +38,19 @@ impl Waiters {
         self.push(None)
     }
 
-    /// The next id, for whose outcome `caller` waits until the deadline.
-    pub(crate) fn next_for(&mut self, caller: Caller, deadline_ns: u64) -> u64 {
+    /// The next id, for whose outcome somebody waits until the deadline.
+    pub(crate) fn next_for(&mut self, waiter: Waiter) -> u64 {
         self.waiting += 1;
-        self.push(Some(Waiter { caller, deadline_ns }))
+        self.push(Some(waiter))
     }
 
-    /// Takes the caller that waits for `id`, if one does.
-    pub(crate) fn take(&mut self, id: u64) -> Option<Caller> {
+    /// Takes whoever waits for `id`, if anybody does.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Waiter> {
         let position = usize::try_from(id.checked_sub(self.first)?).ok()?;
         let waiter = self.slots.get_mut(position)?.take()?;
         self.waiting -= 1;
         self.trim();
-        Some(waiter.caller)
+        Some(waiter)
     }
 
     /// Whether a caller waits for `id`.
@@ -100,6 +104,14 @@ mod tests {
         Caller { front: 0, token }
     }
 
+    fn waiter(token: u64, deadline_ns: u64) -> Waiter {
+        Waiter { caller: caller(token), deadline_ns, started_ns: 0, field: 4 }
+    }
+
+    fn taken(waiter: Option<Waiter>) -> Option<Caller> {
+        waiter.map(|waiter| waiter.caller)
+    }
+
     #[test]
     fn ids_carry_the_member_and_the_time_and_count_up() {
         let mut waiters = Waiters::new(0x1234_5678, 0x01_0203_0405_0607);
@@ -111,26 +123,26 @@ mod tests {
     fn an_outcome_finds_its_caller_once() {
         let mut waiters = Waiters::new(1, 1);
         let own = waiters.next_unwatched();
-        let first = waiters.next_for(caller(1), 10);
-        let second = waiters.next_for(caller(2), 20);
-        assert_eq!(waiters.take(own), None);
-        assert_eq!(waiters.take(second), Some(caller(2)));
-        assert_eq!(waiters.take(second), None);
-        assert_eq!(waiters.take(first), Some(caller(1)));
+        let first = waiters.next_for(waiter(1, 10));
+        let second = waiters.next_for(waiter(2, 20));
+        assert_eq!(taken(waiters.take(own)), None);
+        assert_eq!(taken(waiters.take(second)), Some(caller(2)));
+        assert_eq!(taken(waiters.take(second)), None);
+        assert_eq!(taken(waiters.take(first)), Some(caller(1)));
         assert_eq!(waiters.waiting(), 0);
-        assert_eq!(waiters.take(first - 100), None);
-        assert_eq!(waiters.take(second + 100), None);
+        assert_eq!(taken(waiters.take(first - 100)), None);
+        assert_eq!(taken(waiters.take(second + 100)), None);
     }
 
     #[test]
     fn a_deadline_takes_only_those_that_are_late() {
         let mut waiters = Waiters::new(1, 1);
-        let first = waiters.next_for(caller(1), 10);
-        let second = waiters.next_for(caller(2), 20);
+        let first = waiters.next_for(waiter(1, 10));
+        let second = waiters.next_for(waiter(2, 20));
         let late: Vec<(u64, Caller)> =
             waiters.take_late(10).into_iter().map(|(id, waiter)| (id, waiter.caller)).collect();
         assert_eq!(late, [(first, caller(1))]);
         assert_eq!((waiters.is_waiting(first), waiters.is_waiting(second)), (false, true));
-        assert_eq!(waiters.take(second), Some(caller(2)));
+        assert_eq!(taken(waiters.take(second)), Some(caller(2)));
     }
 }

@@ -131,6 +131,8 @@ pub enum Submission {
         token: Token,
         /// What is asked.
         request: Request,
+        /// Whether the completion is to say where the time went.
+        wants_phases: bool,
     },
     /// A call of a watch stream, which is not.
     Watch(WatchCall),
@@ -147,6 +149,38 @@ pub struct Completion {
     pub raft_term: u64,
     /// The answer, or why there is none.
     pub result: Result<Answer, ApiError>,
+    /// Where its time went: for requests that took long, and for those that asked for it.
+    pub phases: Option<Box<Phases>>,
+}
+
+/// Where the time of a request went, in nanoseconds of the member's clock ([`crate::member::now_ns`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases {
+    /// How long the turn before took, in which the request may have waited to be taken in.
+    pub turn_before_ns: u64,
+    /// When it was taken in.
+    pub taken_ns: u64,
+    /// When its entry was in the log's buffer; as `taken_ns` for what is not in the log.
+    pub appended_ns: u64,
+    /// When its entry was on this member's disk.
+    pub synced_ns: u64,
+    /// When the turn began in which it was applied or read.
+    pub applied_ns: u64,
+    /// When it was answered.
+    pub answered_ns: u64,
+}
+
+impl Phases {
+    /// The phases by name and length, in order.
+    pub fn parts(&self) -> [(&'static str, u64); 5] {
+        [
+            ("queue", self.turn_before_ns),
+            ("propose", self.appended_ns.saturating_sub(self.taken_ns)),
+            ("log", self.synced_ns.saturating_sub(self.appended_ns)),
+            ("agreement", self.applied_ns.saturating_sub(self.synced_ns)),
+            ("apply", self.answered_ns.saturating_sub(self.applied_ns)),
+        ]
+    }
 }
 
 /// One response of a watch stream.

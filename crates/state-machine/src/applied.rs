@@ -24,6 +24,43 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// What the shell has to do or to tell.
     pub effects: Effects,
+    /// What was asked of the keys.
+    pub operations: Operations,
+    /// The number of the command's field in `InternalRaftRequest`; 0 for an entry without a command.
+    pub field: u32,
+}
+
+/// How often the keys were asked for what, counted as etcd does: each compare of a transaction and each look at the
+/// record before a put is a range, and a transaction is whatever asks more than once.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Operations {
+    /// Ranges.
+    pub ranges: u64,
+    /// Puts.
+    pub puts: u64,
+    /// Bytes of the keys and values put.
+    pub put_bytes: u64,
+    /// Deletes of ranges, however many keys they found.
+    pub deletes: u64,
+    /// Transactions of more than one operation.
+    pub txns: u64,
+}
+
+impl Operations {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: Self) {
+        self.ranges += other.ranges;
+        self.puts += other.puts;
+        self.put_bytes += other.put_bytes;
+        self.deletes += other.deletes;
+        self.txns += other.txns;
+    }
+
+    /// The end of one transaction of the store.
+    pub(crate) fn end(mut self) -> Self {
+        self.txns += u64::from(self.ranges + self.puts + self.deletes > 1);
+        self
+    }
 }
 
 /// What an entry did besides changing keys.

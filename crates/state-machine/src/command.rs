@@ -12,6 +12,7 @@ use etched_mvcc::RangeQuery;
 
 use crate::alarms::AlarmKind;
 use crate::refusal::Refusal;
+use crate::schema;
 
 pub(crate) mod alarm;
 pub(crate) mod cluster;
@@ -248,6 +249,11 @@ impl Command {
     /// The command that raises the alarm of a member that is out of space.
     pub fn raise_no_space(member_id: u64) -> Self {
         Self::Alarm(AlarmRequest { action: alarm::RAISE, member_id, alarm: AlarmKind::NoSpace.to_wire() })
+    }
+
+    /// The number of the command's field in `InternalRaftRequest`.
+    pub fn field(&self) -> u32 {
+        schema::field_number(self)
     }
 
     /// Refuses a malformed request, before it is proposed.

@@ -60,7 +60,7 @@ pub mod schema;
 mod version;
 
 pub use alarms::{AlarmKind, AlarmMember, Alarms};
-pub use applied::{Applied, DeleteRangeDone, Effects, Outcome, PutDone, TxnDone, TxnOpDone};
+pub use applied::{Applied, DeleteRangeDone, Effects, Operations, Outcome, PutDone, TxnDone, TxnOpDone};
 pub use command::{
     AlarmRequest, AuthOperation, Command, Compact, Compare, CompareTarget, DeleteRange, Header, Limits, Put,
     Range, Txn, TxnOp,

@@ -8,7 +8,7 @@ use etched_lease::Leases;
 use etched_mvcc::{Change, CompactionProgress, Store, StoreOptions};
 
 use crate::alarms::{AlarmKind, Alarms};
-use crate::applied::{Applied, Effects, Outcome};
+use crate::applied::{Applied, Effects, Operations, Outcome};
 use crate::command::{Command, alarm, cluster, compact, delete, lease, put, txn};
 use crate::members::{ConfChangeRecord, ConfState, Downgrade, Members};
 use crate::read::ReadError;
@@ -171,7 +171,7 @@ impl StateMachine {
             schema::decode(data).map_err(|source| ApplyError::Undecodable { index, source })?;
         self.advance(index, term);
         let is_over_quota = self.quota_exceeded_by(command.quota_cost());
-        let mut progress = Progress::default();
+        let mut progress = Progress { field: command.field(), ..Progress::default() };
         let mut outcome = match self.run(view, command, &mut progress) {
             Ok(outcome) => Ok(outcome),
             Err(ReadError::Refused(refusal)) => Err(refusal),
@@ -377,6 +377,8 @@ impl StateMachine {
             revision: self.revision(),
             changes: progress.changes,
             effects: progress.effects,
+            operations: progress.operations,
+            field: progress.field,
         }
     }
 
@@ -434,4 +436,6 @@ impl StateMachine {
 pub(crate) struct Progress {
     pub(crate) changes: Vec<Change>,
     pub(crate) effects: Effects,
+    pub(crate) operations: Operations,
+    pub(crate) field: u32,
 }

@@ -4,7 +4,7 @@ use etched_backend::{BackendError, ReadView};
 use etched_mvcc::{RangeError, RangeOutput};
 
 use crate::StateMachine;
-use crate::applied::TxnDone;
+use crate::applied::{Operations, TxnDone};
 use crate::command::{Range, Txn, txn};
 use crate::refusal::Refusal;
 
@@ -57,7 +57,22 @@ impl StateMachine {
     ///
     /// If the transaction is not [read-only](Txn::is_read_only).
     pub fn read_txn(&self, view: &dyn ReadView, txn: &Txn) -> Result<TxnDone, ReadError> {
+        self.read_txn_counted(view, txn).0
+    }
+
+    /// As [`read_txn`](Self::read_txn), and tells what was asked of the keys, also by a transaction that is refused.
+    ///
+    /// # Panics
+    ///
+    /// If the transaction is not [read-only](Txn::is_read_only).
+    pub fn read_txn_counted(
+        &self,
+        view: &dyn ReadView,
+        txn: &Txn,
+    ) -> (Result<TxnDone, ReadError>, Operations) {
         assert!(txn.is_read_only(), "a transaction that may write goes through the log");
-        txn::read(txn, self.store(), self.leases(), view)
+        let mut operations = Operations::default();
+        let result = txn::read(txn, self.store(), self.leases(), view, &mut operations);
+        (result, operations.end())
     }
 }

@@ -222,7 +222,8 @@ fn capacity(header: &Header, command: &Command) -> usize {
     body + header.username.len() + 64
 }
 
-fn field_number(command: &Command) -> u32 {
+/// The number of the command's field in `InternalRaftRequest`.
+pub(crate) fn field_number(command: &Command) -> u32 {
     match command {
         Command::Range(_) => RANGE,
         Command::Put(_) => PUT,

@@ -185,6 +185,17 @@ impl Wal {
     /// # Panics
     /// If an appended entry is of a higher term than the hard state.
     pub fn sync(&mut self) -> Result<(), WalError> {
+        self.sync_noting(&mut || {})
+    }
+
+    /// As [`Wal::sync`]; tells when the batch is written and the wait for the disk begins.
+    ///
+    /// # Errors
+    /// As [`Wal::sync`].
+    ///
+    /// # Panics
+    /// As [`Wal::sync`].
+    pub fn sync_noting(&mut self, on_written: &mut dyn FnMut()) -> Result<(), WalError> {
         self.guard(|wal| {
             if wal.buffer.is_empty() {
                 return Ok(());
@@ -193,11 +204,11 @@ impl Wal {
                 wal.buffered.last_term <= wal.buffered.state.term,
                 "the hard state of a term comes with or before the first entry of it"
             );
-            wal.write_batch()
+            wal.write_batch(on_written)
         })
     }
 
-    fn write_batch(&mut self) -> Result<(), WalError> {
+    fn write_batch(&mut self, on_written: &mut dyn FnMut()) -> Result<(), WalError> {
         if self.batch_end() > self.options.segment_bytes && self.offset > self.head_end {
             self.cut()?;
         }
@@ -217,6 +228,7 @@ impl Wal {
             self.filled = filled;
         }
         self.file.write_at(&self.buffer, self.offset)?;
+        on_written();
         self.file.sync_data()?;
         self.bytes_written += len as u64;
         self.buffer.clear();
@@ -302,7 +314,7 @@ impl Wal {
         self.sync()?;
         self.guard(|wal| {
             wal.synced.chain.push_crc(&mut wal.buffer);
-            wal.write_batch()
+            wal.write_batch(&mut || {})
         })
     }
 

@@ -13,8 +13,6 @@ mod etcd;
 #[path = "../../../client/tests/it/ports.rs"]
 mod ports;
 
-mod auth;
 mod cluster;
 mod program;
-mod recipes;
 mod snapshot;

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use etched_backend::ReadView;
 use etched_key_range::KeyRange;
-use etched_mvcc::{RangeOutput, SortOrder, SortTarget};
+use etched_mvcc::{RangeOutput, RangeQuery, SortOrder, SortTarget};
 use etched_state_machine::{Range, ReadError, Refusal};
 
 use super::{Applier, ApplierOutput};
+use crate::measures::{Measure, ReadTimes, Remark};
 use crate::request::{Answer, ApiError, Caller};
 
 /// A range with more keys than this is read in slices.
@@ -36,6 +37,10 @@ struct RangeJob {
     keys_only: bool,
     wanted: usize,
     output: RangeOutput,
+    query: RangeQuery,
+    times: ReadTimes,
+    /// Nanoseconds of its slices so far.
+    spent_ns: u64,
 }
 
 impl RangeJobs {
@@ -52,11 +57,13 @@ impl RangeJobs {
 }
 
 impl Applier {
-    pub(crate) fn range(&mut self, view: &dyn ReadView, caller: Caller, range: Range) {
-        self.counts.ranges += 1;
+    pub(crate) fn range(&mut self, view: &dyn ReadView, caller: Caller, range: Range, times: ReadTimes) {
+        self.counts.operations.ranges += 1;
+        let is_single = range.query.range.is_single();
+        let begun_ns = if is_single { 0 } else { self.measures.now() };
         match self.large(&range) {
             Ok(Some(job)) if self.range_jobs.jobs.len() < JOBS_MAX => {
-                self.range_jobs.jobs.push_back(RangeJob { caller, ..job });
+                self.range_jobs.jobs.push_back(RangeJob { caller, times, ..job });
             }
             Ok(Some(_)) => {
                 self.outputs
@@ -64,12 +71,59 @@ impl Applier {
             }
             Ok(None) => {
                 let result = self.machine.range(view, &range);
+                let spent_ns =
+                    if is_single { None } else { Some(self.measures.now().saturating_sub(begun_ns)) };
+                self.note_range(&range.query, result.as_ref().ok(), times, spent_ns);
                 let result = result.map(Answer::Range).map_err(|error| self.read_error(error));
                 self.outputs.push_back(ApplierOutput::Respond { caller, result });
             }
             Err(error) => {
+                self.note_range(&range.query, None, times, None);
                 let result = Err(self.read_error(error));
                 self.outputs.push_back(ApplierOutput::Respond { caller, result });
+            }
+        }
+    }
+
+    /// Measures a range that is done; `spent_ns` is its own time, if the clock was looked at for it.
+    fn note_range(
+        &mut self,
+        query: &RangeQuery,
+        output: Option<&RangeOutput>,
+        times: ReadTimes,
+        spent_ns: Option<u64>,
+    ) {
+        let is_ok = output.is_some();
+        match spent_ns {
+            Some(took_ns) => self.measures.push(Measure::Ranged { count: 1, is_ok, took_ns }),
+            None if is_ok => self.ranged.0 += 1,
+            None => self.ranged.1 += 1,
+        }
+        let waited_ns = times.served_ns.saturating_sub(times.started_ns);
+        let took_ns = waited_ns + spent_ns.unwrap_or(0);
+        self.measures.push(Measure::Read { is_txn: false, is_ok, took_ns });
+        if self.measures.is_slow(took_ns) {
+            self.measures.remark(Remark::SlowRange {
+                query: query.clone(),
+                took_ns,
+                waited_ns,
+                records: output.map(|output| output.records.len()),
+                bytes: output.map_or(0, |output| output.records.iter().map(Bytes::len).sum()),
+            });
+        }
+    }
+
+    /// Ranges of one key were read since then: they share the time evenly.
+    pub(crate) fn note_ranged(&mut self, begun_ns: u64) {
+        let (read, refused) = std::mem::take(&mut self.ranged);
+        if read + refused == 0 {
+            return;
+        }
+        let spent_ns = self.measures.now().saturating_sub(begun_ns);
+        for (count, is_ok) in [(read, true), (refused, false)] {
+            if count > 0 {
+                let took_ns = spent_ns * count / (read + refused);
+                self.measures.push(Measure::Ranged { count, is_ok, took_ns });
             }
         }
     }
@@ -124,14 +178,24 @@ impl Applier {
             keys_only: query.keys_only,
             wanted,
             output,
+            query: query.clone(),
+            times: ReadTimes { started_ns: 0, served_ns: 0 },
+            spent_ns: 0,
         }))
     }
 
     /// Reads one slice of the next job; `true` if any job is left.
     pub(super) fn work_ranges(&mut self, view: &dyn ReadView) -> bool {
         let Some(mut job) = self.range_jobs.jobs.pop_front() else { return false };
-        match self.read_slice(view, &mut job) {
+        let begun_ns = self.measures.now();
+        let sliced = self.read_slice(view, &mut job);
+        let ended_ns = self.measures.now();
+        job.spent_ns += ended_ns.saturating_sub(begun_ns);
+        match sliced {
             Ok(true) => {
+                // Others had their turns between the slices.
+                job.times.served_ns = ended_ns.saturating_sub(job.spent_ns);
+                self.note_range(&job.query, Some(&job.output), job.times, Some(job.spent_ns));
                 let result = Ok(Answer::Range(job.output));
                 self.outputs.push_back(ApplierOutput::Respond { caller: job.caller, result });
             }

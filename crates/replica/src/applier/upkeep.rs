@@ -5,6 +5,7 @@ use etched_mvcc::CompactionProgress;
 use etched_state_machine::{Outcome, Refusal};
 
 use super::{Applier, ApplierOutput};
+use crate::measures::Measure;
 use crate::output::Notice;
 
 /// Compactions under way, and who waits for them.
@@ -14,6 +15,8 @@ pub(crate) struct Upkeep {
     pause_ns: u64,
     due_ns: u64,
     committed_revision: i64,
+    /// When the compaction under way had its first slice.
+    begun_ns: Option<u64>,
     held: Vec<Held>,
 }
 
@@ -22,6 +25,7 @@ pub(crate) struct Upkeep {
 struct Held {
     revision: i64,
     request_id: u64,
+    index: u64,
     result: Result<Outcome, Refusal>,
     stage: Stage,
 }
@@ -36,11 +40,17 @@ enum Stage {
 
 impl Upkeep {
     pub(crate) fn new(keys: usize, pause_ns: u64) -> Self {
-        Self { keys, pause_ns, due_ns: 0, committed_revision: 0, held: Vec::new() }
+        Self { keys, pause_ns, due_ns: 0, committed_revision: 0, begun_ns: None, held: Vec::new() }
     }
 
-    pub(crate) fn hold_answer(&mut self, revision: i64, request_id: u64, result: Result<Outcome, Refusal>) {
-        self.held.push(Held { revision, request_id, result, stage: Stage::Running });
+    pub(crate) fn hold_answer(
+        &mut self,
+        revision: i64,
+        request_id: u64,
+        index: u64,
+        result: Result<Outcome, Refusal>,
+    ) {
+        self.held.push(Held { revision, request_id, index, result, stage: Stage::Running });
     }
 
     fn on_finished(&mut self, revision: i64) {
@@ -76,16 +86,17 @@ impl Applier {
         let (done, waiting): (Vec<Held>, Vec<Held>) =
             held.into_iter().partition(|held| held.stage == Stage::Committing);
         self.upkeep.held = waiting;
-        for Held { request_id, result, .. } in done {
-            self.outputs.push_back(ApplierOutput::Outcome { request_id, result });
+        for Held { request_id, index, result, .. } in done {
+            self.outputs.push_back(ApplierOutput::Outcome { request_id, index, result });
         }
     }
 
     /// Another state takes the place of the own one; what was answered by its entry is answered now.
     pub(super) fn end_upkeep(&mut self) {
         self.upkeep.committed_revision = 0;
-        for Held { request_id, result, .. } in std::mem::take(&mut self.upkeep.held) {
-            self.outputs.push_back(ApplierOutput::Outcome { request_id, result });
+        self.upkeep.begun_ns = None;
+        for Held { request_id, index, result, .. } in std::mem::take(&mut self.upkeep.held) {
+            self.outputs.push_back(ApplierOutput::Outcome { request_id, index, result });
         }
     }
 
@@ -98,13 +109,22 @@ impl Applier {
             return false;
         }
         self.upkeep.due_ns = now_ns + self.upkeep.pause_ns;
-        match self.machine.compaction_step(view, self.upkeep.keys) {
+        let begun_ns = self.measures.now();
+        let first_ns = *self.upkeep.begun_ns.get_or_insert(begun_ns);
+        let step = self.machine.compaction_step(view, self.upkeep.keys);
+        let ended_ns = self.measures.now();
+        self.measures.push(Measure::CompactionSlice { took_ns: ended_ns.saturating_sub(begun_ns) });
+        match step {
             Ok(CompactionProgress::More) => {}
             Ok(CompactionProgress::Finished { revision, dropped }) => {
+                self.upkeep.begun_ns = None;
+                let took_ns = ended_ns.saturating_sub(first_ns);
+                self.measures.push(Measure::Compaction { took_ns });
                 self.counts.compactions += 1;
                 self.counts.compacted_keys += dropped;
                 self.upkeep.on_finished(revision);
-                self.outputs.push_back(ApplierOutput::Notice(Notice::CompactionFinished { revision }));
+                self.outputs
+                    .push_back(ApplierOutput::Notice(Notice::CompactionFinished { revision, took_ns }));
             }
             Err(error) => self.failure = Some(error.into()),
         }

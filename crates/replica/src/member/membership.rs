@@ -10,6 +10,7 @@ use super::outcomes::Instead;
 use crate::convert;
 use crate::output::Output;
 use crate::request::{ApiError, Caller, MemberEntry};
+use crate::waiters::Waiter;
 
 /// Nanoseconds for which a member must have been spoken with to count as healthy.
 const HEALTHY_AFTER_NS: u64 = 5_000_000_000;
@@ -122,11 +123,8 @@ impl Member {
         1 + voters.filter(|member| self.leadership.is_active_since(member.id, since)).count()
     }
 
-    /// etcd looks at the URLs of an update only when it dials them, and ends itself if it cannot.
     pub(super) fn update_member(&mut self, caller: Caller, id: u64, mut peer_urls: Vec<String>, now_ns: u64) {
-        if let Err(malformed) = check_peer_urls(&peer_urls) {
-            let is_member = self.applier.machine().members().get(id).is_some();
-            let refusal = if is_member { malformed } else { Refusal::MemberNotFound };
+        if let Err(refusal) = check_peer_urls(&peer_urls) {
             return self.respond(caller, Err(refusal.into()));
         }
         peer_urls.sort();
@@ -172,7 +170,8 @@ impl Member {
             return self.respond(caller, Err(ApiError::TooManyRequests));
         }
         let timeout = CHANGE_TIMEOUT_NS.max(self.limits.request_timeout_ns);
-        let id = self.waiters.next_for(caller, now_ns + timeout);
+        let deadline_ns = now_ns + timeout;
+        let id = self.waiters.next_for(Waiter { caller, deadline_ns, started_ns: now_ns, field: 0 });
         if let Some(instead) = instead {
             self.instead.insert(id, instead);
         }

@@ -3,10 +3,14 @@
 use etched_state_machine::{Outcome, Refusal, Version};
 
 use super::Member;
+use crate::measures::Measure;
 use crate::reads::{Read, ReadKind};
 use crate::request::{Answer, ApiError};
 use crate::versions;
 use crate::waiters::Waiter;
+
+/// Commands of the member's own whose time is measured at once; others are not measured.
+const OWN_MAX: usize = 64;
 
 /// What a caller is told when a proposal that the member made for it is applied.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +26,17 @@ pub(super) enum Instead {
 }
 
 impl Member {
-    pub(super) fn on_outcome(&mut self, request_id: u64, result: Result<Outcome, Refusal>) {
+    pub(super) fn on_outcome(&mut self, request_id: u64, index: u64, result: Result<Outcome, Refusal>) {
         self.conf_changes.on_applied(request_id);
         let instead = self.instead.remove(&request_id);
-        let caller = self.waiters.take(request_id).or_else(|| self.held.remove(&request_id));
+        if let Some((field, started_ns)) = self.own.remove(&request_id) {
+            self.note_proposed(field, true, started_ns);
+        }
+        let waiter = self.waiters.take(request_id);
+        if let Some(Waiter { field, started_ns, .. }) = waiter {
+            self.note_proposed(field, true, started_ns);
+        }
+        let caller = waiter.map(|waiter| waiter.caller).or_else(|| self.held.remove(&request_id));
         let Some(caller) = caller else { return };
         let result = match instead {
             None => match result {
@@ -48,7 +59,7 @@ impl Member {
                 Err(refusal) => Err(refusal.into()),
             },
         };
-        self.respond(caller, result);
+        self.respond_at(caller, index, result);
     }
 
     fn members_after(&self, added: Option<u64>) -> Answer {
@@ -87,6 +98,7 @@ impl Member {
         unproposed.extend(self.conf_changes.take_unproposed(is_late));
         for (id, waiter) in late {
             self.failed += 1;
+            self.note_proposed(waiter.field, false, waiter.started_ns);
             let error = if unproposed.contains(id) {
                 ApiError::DeadlineExceeded
             } else {
@@ -94,6 +106,26 @@ impl Member {
             };
             self.respond(waiter.caller, Err(error));
         }
+    }
+
+    /// A command of the member's own was proposed.
+    pub(super) fn note_own(&mut self, id: u64, field: u32) {
+        if self.own.len() < OWN_MAX {
+            self.own.insert(id, (field, self.turn_ns));
+        }
+    }
+
+    /// A command has its outcome, or will have none.
+    pub(super) fn note_proposed(&mut self, field: u32, is_ok: bool, started_ns: u64) {
+        if field != 0 {
+            let took_ns = self.turn_ns.saturating_sub(started_ns);
+            self.applier.measures().push(Measure::Proposed { field, is_ok, took_ns });
+        }
+    }
+
+    /// When a read was taken in.
+    pub(super) fn started_of(&self, read: &Read) -> u64 {
+        read.deadline_ns.saturating_sub(self.limits.request_timeout_ns)
     }
 
     /// A read has no answer.
@@ -106,6 +138,12 @@ impl Member {
             | ReadKind::Downgrade { .. }
             | ReadKind::Nothing => {
                 self.reads_failed += 1;
+                self.reads_slow += u64::from(error == ApiError::Timeout);
+                if let ReadKind::Range(_) | ReadKind::Txn(_) = read.kind {
+                    let is_txn = matches!(read.kind, ReadKind::Txn(_));
+                    let took_ns = now_ns.saturating_sub(self.started_of(&read));
+                    self.applier.measures().push(Measure::Read { is_txn, is_ok: false, took_ns });
+                }
                 self.respond(read.caller, Err(error));
             }
         }

@@ -14,6 +14,7 @@ use crate::output::{HashJob, Notice, Output};
 use crate::reads::{Read, ReadKind};
 use crate::request::{Answer, ApiError, Caller, DowngradeAction, Request};
 use crate::versions;
+use crate::waiters::Waiter;
 
 /// Bytes of one message with proposals that a follower passes on; one proposal may be larger.
 const FORWARD_BYTES_MAX: usize = 1 << 20;
@@ -114,11 +115,16 @@ impl Member {
         {
             *id = self.draw_lease_id();
         }
-        let deadline = now_ns + self.limits.request_timeout_ns;
-        let id = self.waiters.next_for(caller, deadline);
+        let id = self.waiters.next_for(Waiter {
+            caller,
+            deadline_ns: now_ns + self.limits.request_timeout_ns,
+            started_ns: now_ns,
+            field: command.field(),
+        });
         let entry = encode(id, &command);
         if entry.len() > self.limits.request_bytes_max {
             self.waiters.take(id);
+            self.note_proposed(command.field(), false, now_ns);
             return self.respond(caller, Err(ApiError::RequestTooLarge));
         }
         self.proposals.push(Proposal { id, entry, term: None });
@@ -136,6 +142,7 @@ impl Member {
     /// Proposes a command of the member's own, for whose outcome no caller waits.
     pub fn propose(&mut self, command: &Command) -> u64 {
         let id = self.waiters.next_unwatched();
+        self.note_own(id, command.field());
         self.proposals.push(Proposal { id, entry: encode(id, command), term: None });
         id
     }
@@ -144,6 +151,7 @@ impl Member {
     pub(super) fn propose_as_leader(&mut self, command: &Command) {
         if self.leads {
             let id = self.waiters.next_unwatched();
+            self.note_own(id, command.field());
             self.proposals.push(Proposal { id, entry: encode(id, command), term: Some(self.term) });
         }
     }
@@ -159,7 +167,12 @@ impl Member {
         if self.waiters.waiting() >= self.limits.proposals_max {
             return self.respond(caller, Err(ApiError::TooManyRequests));
         }
-        let id = self.waiters.next_for(caller, now_ns + self.limits.request_timeout_ns);
+        let id = self.waiters.next_for(Waiter {
+            caller,
+            deadline_ns: now_ns + self.limits.request_timeout_ns,
+            started_ns: now_ns,
+            field: command.field(),
+        });
         self.instead.insert(id, instead);
         self.proposals.push(Proposal { id, entry: encode(id, command), term: None });
     }
@@ -268,7 +281,9 @@ impl Member {
     pub(super) fn drop_proposal(&mut self, id: u64, error: ProposeError) {
         self.failed += 1;
         self.instead.remove(&id);
-        let Some(caller) = self.waiters.take(id) else { return };
+        self.own.remove(&id);
+        let Some(Waiter { caller, field, started_ns, .. }) = self.waiters.take(id) else { return };
+        self.note_proposed(field, false, started_ns);
         let error = match error {
             ProposeError::NoLeader => ApiError::NoLeader,
             ProposeError::Transferring

@@ -31,7 +31,7 @@ fn a_hash_that_waits_for_a_slow_commit_is_not_changed_by_a_compaction_meanwhile(
     let done = harness.submit(compact(400, false));
     harness.run();
     assert!(harness.answer(done).is_some());
-    assert!(harness.notices.contains(&Notice::CompactionFinished { revision: 400 }));
+    assert!(harness.notices.contains(&Notice::CompactionFinished { revision: 400, took_ns: 0 }));
     harness.release_commit();
     let Some(Ok(Answer::HashKv(after))) = harness.answer(read) else { panic!("the hash is computed") };
     assert_eq!(after, before);

@@ -9,7 +9,8 @@ use etched_replica::raft::{
 };
 use etched_replica::{
     Answer, ApiError, ApplierOptions, AutoCompaction, Caller, Commit, Deliver, HashJob, Limits, LogSnapshot,
-    Member, MemberOptions, Notice, Output, Presence, Request, Respond, Start, StartError, WatchCall,
+    MeasureOptions, Member, MemberOptions, Notice, Output, Presence, Request, Respond, Start, StartError,
+    WatchCall,
 };
 use etched_state_machine::{Command, Outcome, Put, Range, Refusal, bootstrap_changes};
 use etched_watch::HubOptions;
@@ -313,7 +314,8 @@ impl Harness {
     fn hash(&mut self, job: HashJob) {
         let HashJob::Keys(caller, etched_state_machine::HashPlan::Walk(walk)) = job else { return };
         let hash = walk.run(&self.view).expect("memory does not fail");
-        let respond = Respond { caller, revision: 0, raft_term: 0, result: Ok(Answer::HashKv(hash)) };
+        let respond =
+            Respond { caller, index: 0, revision: 0, raft_term: 0, result: Ok(Answer::HashKv(hash)) };
         self.responds.push(respond);
     }
 
@@ -429,6 +431,7 @@ pub(crate) fn options_of(id: u64, name: &str, settings: &Settings, lives: u64) -
             compaction_keys: 100,
             compaction_pause_ns: 0,
             auto_compaction: settings.auto_compaction,
+            measures: MeasureOptions::default(),
         },
     }
 }

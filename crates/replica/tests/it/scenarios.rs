@@ -136,7 +136,7 @@ fn a_physical_compaction_is_answered_when_its_deletions_are_committed() {
     }
     let answer = harness.call(compact(400, true));
     assert!(matches!(answer, Ok(Answer::Applied(Outcome::Compact { revision: 501 }))), "{answer:?}");
-    assert!(harness.notices.contains(&Notice::CompactionFinished { revision: 400 }));
+    assert!(harness.notices.contains(&Notice::CompactionFinished { revision: 400, took_ns: 0 }));
     assert_eq!(harness.refusal(compact(400, false)), Refusal::Compacted);
     // It once waited for ever for a compaction that had long finished.
     assert_eq!(harness.refusal(compact(399, true)), Refusal::Compacted);

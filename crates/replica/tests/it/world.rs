@@ -614,7 +614,7 @@ impl Node {
                 Output::Hash(HashJob::Keys(caller, HashPlan::Walk(walk))) => {
                     let hash = walk.run(&self.view).expect("memory does not fail");
                     let result = Ok(Answer::HashKv(hash));
-                    self.responds.push(Respond { caller, revision: 0, raft_term: 0, result });
+                    self.responds.push(Respond { caller, index: 0, revision: 0, raft_term: 0, result });
                 }
                 Output::Hash(job) => panic!("{job:?}"),
                 Output::Notice(notice) => self.notices.push(notice),

@@ -49,7 +49,7 @@ pub fn version_text() -> String {
 }
 
 /// The commit that this was built from, if the build was told.
-pub(super) fn git_sha() -> &'static str {
+pub fn git_sha() -> &'static str {
     option_env!("ETCHED_GIT_SHA").unwrap_or("unknown")
 }
 

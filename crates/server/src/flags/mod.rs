@@ -32,7 +32,7 @@ mod validate;
 mod value;
 
 pub use gates::{GATES, Gate, Gates, Stage};
-pub use help::{SERVER_VERSION, version_text};
+pub use help::{SERVER_VERSION, git_sha, version_text};
 pub use options::{
     AutoCompaction, CheckOptions, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions,
     Options, StoreOptions,

@@ -184,7 +184,7 @@ mod tests {
     use crate::api::Answer;
 
     fn completion(token: Token, revision: i64) -> Completion {
-        Completion { token, revision, raft_term: 1, result: Ok(Answer::Done) }
+        Completion { token, revision, raft_term: 1, result: Ok(Answer::Done), phases: None }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl FakeApi {
 
     /// Completes a request that the script left unanswered.
     pub(crate) fn complete(&self, (front, token): (FrontId, Token), result: Result<Answer, ApiError>) {
-        let completion = Completion { token, revision: REVISION, raft_term: RAFT_TERM, result };
+        let completion = Completion { token, revision: REVISION, raft_term: RAFT_TERM, result, phases: None };
         self.front(front).complete(vec![completion]);
     }
 
@@ -103,7 +103,7 @@ impl Api for FakeApi {
     fn submit(&self, front: FrontId, submissions: Vec<Submission>) {
         for submission in submissions {
             match submission {
-                Submission::Request { token, request } => self.take(front, token, request),
+                Submission::Request { token, request, .. } => self.take(front, token, request),
                 Submission::Watch(call) => self.calls.lock().unwrap().push((front, call)),
             }
         }

@@ -81,7 +81,11 @@ impl Link {
     ///
     /// Why there is no answer.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answered, ApiError> {
+        let is_promotion = matches!(request, Request::MemberPromote { .. });
         let Completion { revision, raft_term, result, .. } = *self.start(request)?.await;
+        if is_promotion {
+            self.metrics.record_promotion(result.as_ref().err());
+        }
         result.map(|answer| Answered { answer, revision, raft_term })
     }
 
@@ -104,7 +108,7 @@ impl Link {
     pub(crate) fn start(&self, request: Request) -> Result<Call, ApiError> {
         let token = self.mailbox.calls().open().ok_or(ApiError::TooManyRequests)?;
         let call = Call::new(Arc::clone(&self.mailbox), token);
-        self.mailbox.send(Submission::Request { token, request });
+        self.mailbox.send(Submission::Request { token, request, wants_phases: false });
         Ok(call)
     }
 

@@ -80,7 +80,6 @@ impl HotMethod {
 #[derive(Debug)]
 pub(crate) struct HotCall {
     method: HotMethod,
-    put_bytes: u64,
     record: Record,
 }
 
@@ -113,7 +112,7 @@ impl Services {
         let id = self.hot_ids.of(method);
         self.link.metrics().rpc.start(id);
         let record = Record::new(Arc::clone(&self.link), id, self.slow_call);
-        let call = HotCall { method, put_bytes: 0, record };
+        let call = HotCall { method, record };
         let mut claims = Claims::default();
         for (name, value) in &head.fields {
             match &name[..] {
@@ -147,11 +146,7 @@ impl Services {
     pub(crate) fn hot_request(&self, call: &mut HotCall, message: &[u8]) -> Result<api::Request, Status> {
         match call.method {
             HotMethod::Range => self.hot.range_request(decode(message)?),
-            HotMethod::Put => {
-                let request: wire::PutRequest = decode(message)?;
-                call.put_bytes = kv::put_bytes(&request);
-                Ok(kv::put_request(request))
-            }
+            HotMethod::Put => Ok(kv::put_request(decode(message)?)),
             HotMethod::DeleteRange => Ok(kv::delete_range_request(decode(message)?)),
             HotMethod::Txn => Ok(kv::txn_request(decode(message)?)),
         }
@@ -168,7 +163,7 @@ impl Services {
         let answered = Answered { answer, revision, raft_term };
         let message = match call.method {
             HotMethod::Range => HotMessage::Range(self.hot.range_response(answered)?),
-            HotMethod::Put => HotMessage::Put(self.hot.put_response(answered, call.put_bytes)?),
+            HotMethod::Put => HotMessage::Put(self.hot.put_response(answered)?),
             HotMethod::DeleteRange => HotMessage::DeleteRange(self.hot.delete_range_response(answered)?),
             HotMethod::Txn => HotMessage::Txn(self.hot.txn_response(answered)?),
         };

@@ -48,9 +48,8 @@ impl KvService {
     }
 
     pub(super) async fn answer_put(self, request: wire::PutRequest) -> Result<wire::PutResponse, Status> {
-        let bytes = put_bytes(&request);
         let answered = ask(&self.link, put_request(request)).await?;
-        self.put_response(answered, bytes)
+        self.put_response(answered)
     }
 
     pub(super) async fn answer_delete_range(
@@ -84,11 +83,10 @@ impl KvService {
         Ok(convert::range_response(header, output))
     }
 
-    pub(super) fn put_response(&self, answered: Answered, bytes: u64) -> Result<wire::PutResponse, Status> {
+    pub(super) fn put_response(&self, answered: Answered) -> Result<wire::PutResponse, Status> {
         let Answered { answer: Answer::Applied(Outcome::Put(done)), revision, raft_term } = answered else {
             return Err(mismatched_answer());
         };
-        self.link.metrics().put_bytes.add(bytes);
         let header = header(&self.link, done.revision, revision, raft_term);
         Ok(convert::put_response(header, done))
     }
@@ -112,11 +110,6 @@ impl KvService {
         let header = header(&self.link, done.revision, revision, raft_term);
         Ok(convert::txn_response(header, done))
     }
-}
-
-/// What a put counts as in the metrics.
-pub(super) fn put_bytes(request: &wire::PutRequest) -> u64 {
-    (request.key.len() + request.value.len()) as u64
 }
 
 pub(super) fn put_request(request: wire::PutRequest) -> api::Request {

@@ -35,11 +35,6 @@ impl Lease for LeaseService {
         let wire::LeaseGrantRequest { id, ttl } = request.into_inner();
         let (outcome, current, raft_term) = propose(&self.link, Command::LeaseGrant { id, ttl }).await?;
         let Outcome::LeaseGrant { revision, id, ttl } = outcome else { return Err(mismatched_answer()) };
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a bucket of a histogram does not need the last bits"
-        )]
-        self.link.metrics().lease_ttl.observe(ttl as f64);
         let header = header(&self.link, revision, current, raft_term);
         Ok(Response::new(wire::LeaseGrantResponse { header, id, ttl, error: String::new() }))
     }
@@ -178,6 +173,7 @@ impl KeepAliveStream {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(error))) => {
+                    self.link.metrics().stream_failures.renewal_receive.increment();
                     return Poll::Ready(Some(Err(status::as_grpc_go(error, Reading::Message))));
                 }
                 Poll::Ready(Some(Ok(request))) => request,

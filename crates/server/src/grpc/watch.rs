@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etched_proto::wire::etcdserverpb as wire;
 use tokio_stream::Stream;
@@ -49,6 +49,7 @@ impl Watch for WatchService {
             method: super::method_id("/etcdserverpb.Watch/Watch"),
             requests: Some(request.into_inner()),
             stream,
+            given: None,
             is_over: false,
         }))
     }
@@ -62,7 +63,17 @@ pub(super) struct WatchStream {
     /// `None` once the client has closed its side, which does not end the stream.
     requests: Option<Streaming<wire::WatchRequest>>,
     stream: OpenStream,
+    /// The response that the connection was given last, until it comes for the next.
+    given: Option<Given>,
     is_over: bool,
+}
+
+/// A response on its way out.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    at: Instant,
+    events: usize,
+    is_control: bool,
 }
 
 impl WatchStream {
@@ -84,6 +95,20 @@ impl WatchStream {
         // There may be more: come again.
         context.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// The connection comes for more: the response before is encoded, and there was room for it.
+    fn note_given(&mut self) {
+        let Some(Given { at, events, is_control }) = self.given.take() else { return };
+        let (metrics, took) = (self.link.metrics(), at.elapsed());
+        if is_control {
+            metrics.watch_control.record(took);
+        } else if events == 0 {
+            metrics.watch_progress.record(took);
+        } else {
+            metrics.watch_events.record(took);
+            metrics.watch_event.record(took / u32::try_from(events).unwrap_or(u32::MAX));
+        }
     }
 
     fn on_request(&self, request: wire::WatchRequest) {
@@ -112,8 +137,10 @@ impl Stream for WatchStream {
         if self.is_over {
             return Poll::Ready(None);
         }
+        self.note_given();
         if let Err(error) = self.read_requests(context) {
             self.is_over = true;
+            self.link.metrics().stream_failures.watch_receive.increment();
             return Poll::Ready(Some(Err(error)));
         }
         match self.stream.poll_next(context) {
@@ -124,6 +151,8 @@ impl Stream for WatchStream {
             }
             Poll::Ready(Next::Delivery(delivery)) => {
                 let response = delivery.response;
+                let is_control = response.created || response.canceled;
+                self.given = Some(Given { at: Instant::now(), events: response.events.len(), is_control });
                 let header = convert::header(self.link.identity(), response.revision, delivery.raft_term);
                 if let Some(method) = self.method {
                     self.link.metrics().rpc.send(method);

@@ -11,6 +11,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) mod entry;
 mod format;
 mod sampler;
 mod sink;

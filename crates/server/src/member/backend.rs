@@ -14,6 +14,7 @@ use etched_wal::{WalError, snapshot_file};
 use crate::log;
 use crate::member::convert;
 use crate::member::inbox::{Control, Inbox};
+use crate::metrics::Metrics;
 
 /// What the core thread learns of a finished commit.
 pub(crate) struct Committed {
@@ -21,7 +22,6 @@ pub(crate) struct Committed {
     pub(crate) view: <RedbBackend as Backend>::View,
     pub(crate) total_bytes: u64,
     pub(crate) in_use_bytes: u64,
-    pub(crate) duration: Duration,
 }
 
 /// The way to the backend thread; one commit is under way at a time, so a send never blocks.
@@ -44,6 +44,7 @@ pub(crate) struct BackendParts {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -120,8 +121,15 @@ fn run(mut parts: BackendParts, waiting: &Receiver<Work>) {
 fn carry_out(parts: &BackendParts, commit: &Commit) -> Result<Committed, CommitFailure> {
     let started = Instant::now();
     let durability = if commit.snapshot.is_some() { Durability::Synced } else { Durability::Buffered };
-    parts.backend.commit(&commit.batch, durability)?;
-    let duration = started.elapsed();
+    let mut changed = None;
+    parts.backend.commit_noting(&commit.batch, durability, &mut || changed = Some(started.elapsed()))?;
+    if let Some(changed) = changed {
+        let (metrics, took) = (&parts.metrics, started.elapsed());
+        metrics.backend_commit.record(took);
+        metrics.backend_rebalance.record(Duration::ZERO);
+        metrics.backend_change.record(changed);
+        metrics.backend_write.record(took.saturating_sub(changed));
+    }
     if let Some(snapshot) = &commit.snapshot {
         write_snapshot(parts, snapshot)?;
     }
@@ -130,14 +138,19 @@ fn carry_out(parts: &BackendParts, commit: &Commit) -> Result<Committed, CommitF
         view: parts.backend.view()?,
         total_bytes: sizes.total_bytes,
         in_use_bytes: sizes.in_use_bytes,
-        duration,
     })
 }
 
 /// The file says at which index a restart may begin to read the log.
 fn write_snapshot(parts: &BackendParts, snapshot: &LogSnapshot) -> Result<(), WalError> {
+    let started = Instant::now();
     let file = convert::snapshot_file(snapshot);
+    let encoded = started.elapsed();
     snapshot_file::write(&*parts.disk, &parts.snapshot_dir, &file)?;
+    let took = started.elapsed();
+    parts.metrics.snapshot_marshal.record(encoded);
+    parts.metrics.snapshot_fsync.record(took.saturating_sub(encoded));
+    parts.metrics.snapshot_save.record(took);
     snapshot_file::purge(&*parts.disk, &parts.snapshot_dir, snapshot_file::FILES_KEPT)?;
     Ok(())
 }

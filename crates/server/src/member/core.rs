@@ -3,7 +3,7 @@
 //! A sync of the log is done right here: everything that arrives meanwhile waits in the inbox and is one batch in the
 //! next turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -28,8 +28,11 @@ use crate::member::spares::SpareThread;
 use crate::member::{convert, hashes, inbox, outgoing};
 use crate::metrics::Metrics;
 
+mod observe;
 mod peers;
 
+pub use observe::now_ns;
+pub(crate) use observe::{Observed, start_of_time};
 pub(crate) use peers::Peers;
 
 type View = <RedbBackend as Backend>::View;
@@ -39,6 +42,9 @@ const TURNS_MAX: usize = 4;
 
 /// Stands in the callers of commits that the core itself asks for; no front has this number.
 const DATABASE_FRONT: u64 = u64::MAX;
+
+/// Requests under way whose phases are told; those above are not.
+const TRACED_MAX: usize = 4096;
 
 /// Hashes under way, each on a thread of its own; above, they are refused as requests too many.
 const HASHES_MAX: usize = 16;
@@ -78,6 +84,9 @@ pub(crate) struct Core {
     pub(crate) databases_next: u64,
     /// Whether the cluster has removed this member for good.
     pub(crate) is_removed: bool,
+    pub(crate) observed: Observed,
+    /// Who wants to know where the time went.
+    pub(crate) traced: BTreeSet<Caller>,
 }
 
 /// How far the end is.
@@ -142,6 +151,7 @@ impl Core {
             self.inbox.take(&mut taken);
             let now = self.clock.elapsed();
             let now_ns = nanos(now);
+            self.observed.on_taken(now_ns);
             // All that was taken is looked at, also when one of it is a failure: the others may be answers.
             let mut outcome = Ok(());
             for message in taken.control.drain(..) {
@@ -156,6 +166,7 @@ impl Core {
             }
             outcome?;
             if now >= next_tick {
+                self.look_at_heartbeat(now.saturating_sub(next_tick));
                 self.member.tick(now_ns);
                 next_tick = now + self.tick;
                 self.show();
@@ -165,6 +176,7 @@ impl Core {
             }
             has_more = self.work()?;
             self.flush_fronts();
+            self.observe();
             if let Stage::HandingOver { until } = self.stage
                 && (self.member.leader() != self.member_id || now >= until)
             {
@@ -203,8 +215,12 @@ impl Core {
         let front = incoming.front.0 as u64;
         for submission in incoming.submissions {
             match submission {
-                Submission::Request { token, request } => {
-                    self.submit(Caller { front, token: token.0 }, request, now_ns);
+                Submission::Request { token, request, wants_phases } => {
+                    let caller = Caller { front, token: token.0 };
+                    if wants_phases && self.traced.len() < TRACED_MAX {
+                        self.traced.insert(caller);
+                    }
+                    self.submit(caller, request, now_ns);
                 }
                 Submission::Watch(call) => self.member.watch(front, call, now_ns),
             }
@@ -237,13 +253,12 @@ impl Core {
 
     fn on_committed(&mut self, committed: Committed) {
         self.view = Arc::new(committed.view);
-        self.metrics.backend_commit.record(committed.duration);
         self.member.on_committed(committed.total_bytes, committed.in_use_bytes);
     }
 
     fn respond_now(&mut self, caller: Caller, result: Result<Answer, ApiError>) {
         let (revision, raft_term) = self.member.stamp();
-        self.respond(Respond { caller, revision, raft_term, result });
+        self.respond(Respond { caller, index: 0, revision, raft_term, result });
     }
 
     /// A leader hands over first, so that the others need not wait until they miss it.
@@ -309,7 +324,9 @@ impl Core {
     /// Lets the member work until it waits for something; `true` if it has more slices to do.
     fn work(&mut self) -> Result<bool, CoreError> {
         for _ in 0..TURNS_MAX {
-            let has_more = self.member.turn(&*self.view, nanos(self.clock.elapsed()));
+            let now_ns = nanos(self.clock.elapsed());
+            let has_more = self.member.turn(&*self.view, now_ns);
+            self.observed.turn_ns = now_ns;
             let persisted = self.carry_out()?;
             if let Some(failure) = self.member.failure() {
                 return Err(failure.clone().into());
@@ -361,10 +378,7 @@ impl Core {
     }
 
     fn sync_log(&mut self) -> Result<(), CoreError> {
-        let started = Instant::now();
-        self.wal.sync()?;
-        self.metrics.wal_fsync.record(started.elapsed());
-        self.metrics.wal_bytes.set(self.wal.bytes_written());
+        self.write_log()?;
         self.spares.ask_if_needed(&mut self.wal, self.clock.elapsed());
         Ok(())
     }
@@ -372,7 +386,7 @@ impl Core {
     /// The backend holds everything up to here: the log may forget it.
     fn note_snapshot(&mut self, snapshot: &LogSnapshot) -> Result<(), CoreError> {
         self.wal.append_snapshot(&convert::snapshot_record(snapshot));
-        self.wal.sync()?;
+        self.write_log()?;
         self.wal.release(snapshot.index)?;
         log!(Info, "saved snapshot", "snapshot-index" => snapshot.index);
         Ok(())
@@ -381,7 +395,7 @@ impl Core {
     /// The member is idle: a record behind the last batch proves that it was synced.
     fn seal_log(&mut self) -> Result<(), CoreError> {
         if self.wal.buffered_bytes() > 0 {
-            self.wal.sync()?;
+            self.write_log()?;
         }
         self.wal.seal()?;
         Ok(())
@@ -393,12 +407,18 @@ impl Core {
         self.entries.extend(persist.entries.iter().map(convert::entry_to_log));
         let hard_state = persist.hard_state.as_ref().map(convert::hard_state_to_log);
         self.wal.append(&self.entries, hard_state.as_ref());
+        if let Some(last) = self.entries.last() {
+            let now_ns = nanos(self.clock.elapsed());
+            self.observed.batches.on_appended(last.index, now_ns);
+        }
     }
 
     fn respond(&mut self, respond: Respond) {
-        let Respond { caller, revision, raft_term, result } = respond;
+        let Respond { caller, index, revision, raft_term, result } = respond;
+        let phases = self.phases_of(caller, index);
         if let Some(queue) = self.front(caller.front) {
-            queue.completions.push(Completion { token: Token(caller.token), revision, raft_term, result });
+            let token = Token(caller.token);
+            queue.completions.push(Completion { token, revision, raft_term, result, phases });
         }
     }
 
@@ -463,6 +483,9 @@ impl Core {
 
     /// What everybody may see without asking.
     fn show(&mut self) {
+        // One view is the core thread's own.
+        let views = Arc::strong_count(&self.view) + self.hashing.len();
+        self.metrics.backend_views.set(views as u64);
         let report = self.member.report();
         self.shown.has_leader.store(report.leader != 0, Ordering::Relaxed);
         *self.shown.report.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
@@ -495,8 +518,9 @@ impl Core {
             Notice::ClusterVersionSet(version) => {
                 log!(Info, "set initial cluster version", "cluster-version" => version.clone());
             }
-            Notice::CompactionFinished { revision } => {
-                log!(Info, "finished scheduled compaction", "compact-revision" => *revision);
+            Notice::CompactionFinished { revision, took_ns } => {
+                let took = Duration::from_nanos(*took_ns);
+                log!(Info, "finished scheduled compaction", "compact-revision" => *revision, "took" => took);
             }
             Notice::LeaseExpired(id) => log!(Debug, "lease expired", "lease-id" => *id),
             Notice::QuotaExceeded => log!(Warn, "database space exceeded the quota"),

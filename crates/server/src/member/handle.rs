@@ -72,6 +72,7 @@ impl MemberHandle {
                 revision: 0,
                 raft_term: 0,
                 result: Err(error.clone()),
+                phases: None,
             };
             front.complete(tokens.iter().map(completion).collect());
         }

@@ -12,6 +12,7 @@
 //! log segment on order, one batch per front and turn.
 
 mod backend;
+mod batches;
 mod checks;
 mod convert;
 mod core;
@@ -23,6 +24,7 @@ mod join;
 mod leader;
 mod outgoing;
 mod peers;
+mod remarks;
 mod spares;
 mod start;
 mod storage;
@@ -31,6 +33,7 @@ mod tests;
 mod upkeep;
 
 pub use self::core::CoreError;
+pub use self::core::now_ns;
 pub use checks::Inconsistent;
 pub use handle::MemberHandle;
 pub use join::JoinError;

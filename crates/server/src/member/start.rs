@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use etched_backend::{Backend, BackendError, RedbBackend, RedbOptions};
 use etched_disk::{Disk, DiskLock, RealDisk};
 use etched_replica::raft::{Config, Restored};
 use etched_replica::{
-    ApplierOptions, AutoCompaction, Limits, Member, MemberOptions, Presence, Start,
+    ApplierOptions, AutoCompaction, Limits, MeasureOptions, Member, MemberOptions, Presence, Start,
     StartError as ReplicaError,
 };
 
@@ -20,7 +20,7 @@ use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
 use crate::member::checks::{Checks, Inconsistent};
-use crate::member::core::{Core, CoreError, Peers, Stage};
+use crate::member::core::{Core, CoreError, Observed, Peers, Stage, now_ns, start_of_time};
 use crate::member::handle::MemberHandle;
 use crate::member::inbox::Inbox;
 use crate::member::join::{self, JoinError};
@@ -181,6 +181,7 @@ fn run(
         disk: Arc::clone(&disk),
         snapshot_dir: snapshot_dir.clone(),
         inbox: Arc::clone(&inbox),
+        metrics: Arc::clone(&metrics),
     };
     let core = Core {
         member,
@@ -209,6 +210,11 @@ fn run(
         databases: BTreeMap::new(),
         databases_next: 0,
         is_removed: false,
+        observed: Observed::new(
+            options.limits.warning_apply_duration,
+            options.limits.warning_unary_request_duration,
+        ),
+        traced: BTreeSet::new(),
     };
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
     Ok(RunningMember { handle, peer_service, thread, published, upkeep, _lock: lock })
@@ -385,6 +391,7 @@ fn applier_options(options: &Options, member_id: u64, election_ns: u64) -> Appli
         lease_extension_ns: election_ns,
         compaction_keys: store.compaction_batch_limit,
         compaction_pause_ns: nanos(store.compaction_sleep_interval),
+        measures: MeasureOptions { stopwatch: now_ns, slow_ns: nanos(options.limits.warning_apply_duration) },
         auto_compaction: match store.auto_compaction {
             flags::AutoCompaction::Off => AutoCompaction::Off,
             flags::AutoCompaction::Periodic(retention) => {
@@ -413,8 +420,4 @@ fn millis(duration: Duration) -> i64 {
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or_default()
-}
-
-fn start_of_time() -> Instant {
-    Instant::now()
 }

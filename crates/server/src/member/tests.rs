@@ -62,7 +62,8 @@ impl Started {
     }
 
     fn submit(&self, requests: impl IntoIterator<Item = Request>, first: u64) -> usize {
-        let request = |(number, request)| Submission::Request { token: Token(number), request };
+        let request =
+            |(number, request)| Submission::Request { token: Token(number), request, wants_phases: false };
         let submissions: Vec<Submission> = (first..).zip(requests).map(request).collect();
         let count = submissions.len();
         self.member.handle.submit(self.id, submissions);

@@ -14,6 +14,7 @@ pub(super) enum Type {
     Counter,
     Gauge,
     Histogram,
+    Summary,
 }
 
 impl Type {
@@ -22,6 +23,7 @@ impl Type {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -63,6 +65,16 @@ impl Exposition {
         push_sample(text, name, "_bucket", labels, Some("+Inf"), count);
         push_sample(text, name, "_sum", labels, None, number(histogram.sum()));
         push_sample(text, name, "_count", labels, None, count);
+    }
+
+    /// Adds the sum and the count of a summary.
+    pub(super) fn summary(&mut self, name: &'static str, help: &str, sum: impl Display, count: u64) {
+        let text = self.family(name, Type::Summary, help);
+        for quantile in ["0", "0.25", "0.5", "0.75", "1"] {
+            push_sample(text, name, "", &[("quantile", quantile)], None, 0);
+        }
+        push_sample(text, name, "_sum", &[], None, sum);
+        push_sample(text, name, "_count", &[], None, count);
     }
 
     /// The whole text.

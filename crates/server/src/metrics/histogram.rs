@@ -38,8 +38,15 @@ impl Histogram {
 
     /// Records a size in the histogram's own unit.
     pub fn observe(&self, size: f64) {
+        self.observe_many(size, 1);
+    }
+
+    /// Records a size that was observed so often.
+    pub fn observe_many(&self, size: f64, count: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < size);
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.counts[bucket].fetch_add(count, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "nothing is observed so often")]
+        let size = size * count as f64;
         // The closure always gives a value, so this cannot fail.
         let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
             Some((f64::from_bits(bits) + size).to_bits())

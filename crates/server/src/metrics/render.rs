@@ -3,12 +3,11 @@
 use std::sync::PoisonError;
 
 use super::exposition::{Exposition, Type};
-use super::histogram::Histogram;
 use super::rows::{HISTOGRAMS, ROWS};
-use super::rpc::{CODES, MethodNumbers, Shape};
-use super::{CallKind, Metrics, process};
+use super::rpc::{CODES, MethodNumbers};
+use super::{CallKind, Metrics, process, runtime};
 use crate::api::{Identity, StatusReport};
-use crate::flags::{GATES, Gates, SERVER_VERSION};
+use crate::flags::{GATES, Gates, SERVER_VERSION, git_sha};
 
 /// Whose metrics are rendered.
 #[derive(Clone, Copy, Debug)]
@@ -30,20 +29,16 @@ impl Metrics {
             exposition.sample((row.name, row.kind, row.help), &[], value);
         }
         for row in HISTOGRAMS {
-            match (row.histogram)(self) {
-                Some(histogram) => exposition.histogram(row.name, row.help, &[], histogram),
-                None => {
-                    let (start, count) = row.empty;
-                    let empty = Histogram::exponential(start, 2.0, count);
-                    exposition.histogram(row.name, row.help, &[], &empty);
-                }
-            }
+            exposition.histogram(row.name, row.help, &[], (row.histogram)(self));
         }
         render_names(&mut exposition, subject);
         self.peers.render(&mut exposition, &format!("{:x}", subject.identity.member_id));
         self.render_rpc(&mut exposition);
+        self.render_times(&mut exposition);
+        self.render_failures(&mut exposition);
         self.render_clients_and_checks(&mut exposition);
         process::render(&mut exposition);
+        runtime::render(&mut exposition);
         exposition.finish()
     }
 
@@ -71,7 +66,46 @@ impl Metrics {
                 let help = "Time that calls took, in seconds.";
                 exposition.histogram("grpc_server_handling_seconds", help, &labels, handling);
             }
-            render_answered(exposition, &numbers);
+        }
+    }
+
+    fn render_times(&self, exposition: &mut Exposition) {
+        let name = "etcd_server_apply_duration_seconds";
+        let help = "Time that entries took to apply, in seconds.";
+        self.applies.render(exposition, name, help, |operation, success| {
+            [("op", operation), ("success", success), ("version", "v3")]
+        });
+        let name = "etcd_server_request_duration_seconds";
+        let help = "Time from a request to its outcome, in seconds.";
+        self.requests
+            .render(exposition, name, help, |operation, success| [("success", success), ("type", operation)]);
+        for (success, histogram) in ["false", "true"].into_iter().zip(&self.ranges) {
+            if histogram.count() > 0 {
+                let (name, help) = ("etcd_server_range_duration_seconds", "Time that ranges took to read.");
+                exposition.histogram(name, help, &[("success", success)], histogram);
+            }
+        }
+    }
+
+    fn render_failures(&self, exposition: &mut Exposition) {
+        let failures = &self.stream_failures;
+        for (api, kind, number) in [
+            ("watch", "receive", &failures.watch_receive),
+            ("watch", "send", &failures.watch_send),
+            ("lease-keepalive", "receive", &failures.renewal_receive),
+            ("lease-keepalive", "send", &failures.renewal_send),
+        ] {
+            if number.get() > 0 {
+                let name = "etcd_network_server_stream_failures_total";
+                let family = (name, Type::Counter, "Streams of clients that failed.");
+                exposition.sample(family, &[("API", api), ("Type", kind)], number.get());
+            }
+        }
+        let refused = self.promotion_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reason, count) in refused.iter() {
+            let name = "etcd_server_learner_promote_failures";
+            let family = (name, Type::Counter, "Promotions of learners that were refused.");
+            exposition.sample(family, &[("Reason", reason)], count);
         }
     }
 
@@ -112,7 +146,8 @@ fn render_names(exposition: &mut Exposition, subject: &Subject<'_>) {
     one("etcd_server_version", "The version of the server.", &[("server_version", SERVER_VERSION)]);
     let runtime = concat!("etched ", env!("CARGO_PKG_VERSION"));
     one("etcd_server_go_version", "What the server is made with.", &[("server_go_version", runtime)]);
-    let build = [("version", env!("CARGO_PKG_VERSION"))];
+    let build =
+        [("etcd_version", SERVER_VERSION), ("revision", git_sha()), ("version", env!("CARGO_PKG_VERSION"))];
     one("etched_build_info", "The version of etched.", &build);
     let id = format!("{:x}", subject.identity.member_id);
     one("etcd_server_id", "This member's id.", &[("server_id", &id)]);
@@ -132,24 +167,5 @@ fn render_names(exposition: &mut Exposition, subject: &Subject<'_>) {
         let labels = [("name", gate.name), ("stage", gate.stage.name())];
         let family = ("etcd_server_feature_enabled", Type::Gauge, "1 if the feature is on.");
         exposition.sample(family, &labels, u8::from(subject.gates.is_on(gate.name)));
-    }
-}
-
-/// The durations by request type that etcd measures behind gRPC.
-fn render_answered(exposition: &mut Exposition, numbers: &MethodNumbers<'_>) {
-    if numbers.method.shape != Shape::Unary || !numbers.method.service.starts_with("etcdserverpb.") {
-        return;
-    }
-    for (success, histogram) in ["false", "true"].into_iter().zip(numbers.answered) {
-        if histogram.count() == 0 {
-            continue;
-        }
-        let labels = [("success", success), ("type", numbers.method.name)];
-        let help = "Time from a request to its answer, in seconds.";
-        exposition.histogram("etcd_server_request_duration_seconds", help, &labels, histogram);
-        if numbers.method.name == "Range" {
-            let help = "Time that ranges took, in seconds.";
-            exposition.histogram("etcd_server_range_duration_seconds", help, &labels[..1], histogram);
-        }
     }
 }

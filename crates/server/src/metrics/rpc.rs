@@ -195,8 +195,6 @@ struct MethodCounters {
     handled: [AtomicU64; CODES.len()],
     /// Only with `--metrics=extensive`.
     handling: Option<Histogram>,
-    /// How long unary calls took: failed ones, then successful ones.
-    answered: [Histogram; 2],
 }
 
 /// A method's numbers, to be rendered.
@@ -207,23 +205,17 @@ pub(super) struct MethodNumbers<'a> {
     pub(super) sent: u64,
     pub(super) handled: [u64; CODES.len()],
     pub(super) handling: Option<&'a Histogram>,
-    pub(super) answered: &'a [Histogram; 2],
 }
 
 impl RpcCounters {
     pub(super) fn new(extensive: bool) -> Self {
         const HANDLING_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-        let answered = |method: &Method| match method.name {
-            "Range" => Histogram::exponential(0.0001, 2.0, 20),
-            _ => Histogram::exponential(0.001, 2.0, 14),
-        };
-        let counters = |method: &Method| MethodCounters {
+        let counters = |_| MethodCounters {
             started: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             handled: std::array::from_fn(|_| AtomicU64::new(0)),
             handling: extensive.then(|| Histogram::with_bounds(HANDLING_BOUNDS.to_vec())),
-            answered: std::array::from_fn(|_| answered(method)),
         };
         Self { methods: METHODS.iter().map(counters).collect() }
     }
@@ -250,9 +242,6 @@ impl RpcCounters {
         if let Some(handling) = &counters.handling {
             handling.record(duration);
         }
-        if id.method().shape == Shape::Unary {
-            counters.answered[usize::from(code == Code::Ok)].record(duration);
-        }
     }
 
     /// How many calls of a method ended with a code.
@@ -268,7 +257,6 @@ impl RpcCounters {
             sent: counters.sent.load(Ordering::Relaxed),
             handled: std::array::from_fn(|code| counters.handled[code].load(Ordering::Relaxed)),
             handling: counters.handling.as_ref(),
-            answered: &counters.answered,
         })
     }
 }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use etched_replica::Measure;
+
 use super::*;
 use crate::api::{Identity, StatusReport};
 use crate::flags::Gates;
 
-/// The families of a fresh etcd 3.7.2, but for those of Go's runtime: name and type.
+/// The families of etcd 3.7.2 after puts, gets and probes: name, type and label names.
 const FAMILIES: &str = include_str!("tests/families.txt");
+
+/// Families whose samples here come from the HTTP v2 API alone; etcd counts its members in the same store.
+const OF_V2: [&str; 2] = ["etcd_debugging_store_reads_total", "etcd_debugging_store_writes_total"];
 
 fn render(metrics: &Metrics) -> String {
     let identity = Identity { cluster_id: 1, member_id: 0x2e12_59d4_15f2_a040, name: "m".into() };
@@ -21,23 +26,78 @@ fn types(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
 }
 
+/// The names of the labels of each family, without those of buckets and quantiles.
+fn labels(text: &str) -> BTreeMap<&str, String> {
+    let types = types(text);
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let mut labels = BTreeMap::new();
+    for sample in samples {
+        let (name, rest) = sample.split_at(sample.find(['{', ' ']).unwrap());
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+            let family = name.strip_suffix(suffix)?;
+            types.contains_key(family).then_some(family)
+        });
+        let names = rest.split_once('{').map_or("", |(_, rest)| rest);
+        let mut names: Vec<&str> = names
+            .match_indices("=\"")
+            .map(|(at, _)| &names[names[..at].rfind([',', '{']).map_or(0, |comma| comma + 1)..at])
+            .filter(|name| !["le", "quantile"].contains(name))
+            .collect();
+        names.sort_unstable();
+        let names = names.join(",");
+        let before = labels.insert(family.unwrap_or(name), names.clone());
+        assert!(before.is_none_or(|before| before == names), "{name} has samples with other labels");
+    }
+    labels
+}
+
 #[test]
-fn each_family_of_etcd_is_there_with_its_type() {
+fn each_family_of_etcd_is_there_with_its_type_and_its_labels() {
     let metrics = Metrics::new(false);
     metrics.client_requests("3.5", CallKind::Unary).increment();
     metrics.record_check("livez", "serializable_read", true);
-    let rpc::Found::Method(id) = rpc::find("/etcdserverpb.KV/Range") else { panic!() };
-    metrics.rpc.finish(id, tonic::Code::Ok, Duration::from_micros(50));
+    metrics.record(&Measure::Applied { field: 4, is_ok: true, took_ns: 5_000 });
+    metrics.record(&Measure::Proposed { field: 4, is_ok: true, took_ns: 500_000 });
+    metrics.record(&Measure::Ranged { count: 3, is_ok: true, took_ns: 9_000 });
     let text = render(&metrics);
-    let ours = types(&text);
+    let (types, labels) = (types(&text), labels(&text));
     for line in FAMILIES.lines() {
-        let (name, kind) = line.split_once(' ').unwrap();
-        // Labels of the first apply come from the log of a real member.
-        if name == "etcd_server_apply_duration_seconds" {
+        let mut parts = line.split(' ');
+        let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
+        if OF_V2.contains(&name) {
             continue;
         }
-        assert_eq!(ours.get(name), Some(&kind), "{name}");
+        assert_eq!(types.get(name), Some(&kind), "{name}");
+        assert_eq!(labels.get(name).map(String::as_str), Some(parts.next().unwrap_or_default()), "{name}");
     }
+}
+
+#[test]
+fn what_a_member_measures_is_recorded_where_etcd_has_it() {
+    let metrics = Metrics::new(false);
+    metrics.record(&Measure::Applied { field: 5, is_ok: false, took_ns: 150_000 });
+    metrics.record(&Measure::Ranged { count: 4, is_ok: true, took_ns: 2_000_000 });
+    metrics.record(&Measure::Read { is_txn: true, is_ok: true, took_ns: 3_000_000 });
+    metrics.record(&Measure::Granted { ttl: 60 });
+    metrics.record(&Measure::CompactionSlice { took_ns: 1_500_000 });
+    metrics.record(&Measure::Compaction { took_ns: 150_000_000 });
+    let text = render(&metrics);
+    for line in [
+        "etcd_server_apply_duration_seconds_bucket{op=\"DeleteRange\",success=\"false\",version=\"v3\",le=\"0.0001\"} 0",
+        "etcd_server_apply_duration_seconds_bucket{op=\"DeleteRange\",success=\"false\",version=\"v3\",le=\"0.0002\"} 1",
+        "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"0.0004\"} 0",
+        "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"0.0008\"} 4",
+        "etcd_server_range_duration_seconds_sum{success=\"true\"} 0.002",
+        "etcd_server_request_duration_seconds_count{success=\"true\",type=\"ReadonlyTxn\"} 1",
+        "etcd_debugging_lease_ttl_total_bucket{le=\"32\"} 0",
+        "etcd_debugging_lease_ttl_total_bucket{le=\"64\"} 1",
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_bucket{le=\"2\"} 1",
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds_count 1",
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_bucket{le=\"200\"} 1",
+    ] {
+        assert!(text.lines().any(|got| got == line), "{line}");
+    }
+    assert!(metrics.compaction_last.get() > 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use super::head;
 use super::snapshot::SNAPSHOT_STALL_MAX;
 use super::transport::Core;
 use crate::logging::Value;
+use crate::metrics::Metrics;
 
 /// Pieces of a body that wait for the disk.
 const PIECES_AHEAD: usize = 8;
@@ -67,7 +69,7 @@ pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
         "local-member-id" => local(), "remote-snapshot-sender-id" => Value::hex(from),
         "incoming-snapshot-index" => index,
     );
-    match save(&core.snapshot_dir, index, &mut pieces).await {
+    match save(core, index, &mut pieces).await {
         Ok((database, bytes)) => {
             crate::log!(
                 Info, "received and saved database snapshot",
@@ -76,6 +78,7 @@ pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
                 "download-took" => begun.elapsed(),
             );
             numbers.received_bytes.add(bytes);
+            core.shared.metrics.database_save.record(begun.elapsed());
             numbers.snapshots_received.succeed(begun.elapsed());
             if let Err(reason) = core.shared.sink.on_snapshot(message, database).await {
                 let text = format!("failed to process raft message ({reason})");
@@ -169,13 +172,13 @@ enum Piece {
 }
 
 /// Writes the rest of a body into a file and makes it safe; where it lies and how long it is.
-async fn save(dir: &Path, index: u64, pieces: &mut Pieces) -> io::Result<(PathBuf, u64)> {
+async fn save(core: &Core, index: u64, pieces: &mut Pieces) -> io::Result<(PathBuf, u64)> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let (done, result) = oneshot::channel();
-    let dir = dir.to_owned();
+    let (dir, metrics) = (core.snapshot_dir.clone(), Arc::clone(&core.shared.metrics));
     std::thread::Builder::new().name("peer-snap-in".to_owned()).spawn(move || {
         // Without a listener the sender of the snapshot has gone, and asks again.
-        let _ = done.send(write_file(&dir, index, receiver));
+        let _ = done.send(write_file(&dir, index, receiver, &metrics));
     })?;
     let fed = feed(pieces, &sender).await;
     drop(sender);
@@ -195,11 +198,16 @@ async fn feed(pieces: &mut Pieces, sender: &mpsc::Sender<Piece>) -> io::Result<(
     Ok(())
 }
 
-fn write_file(dir: &Path, index: u64, mut pieces: mpsc::Receiver<Piece>) -> io::Result<(PathBuf, u64)> {
+fn write_file(
+    dir: &Path,
+    index: u64,
+    mut pieces: mpsc::Receiver<Piece>,
+    metrics: &Metrics,
+) -> io::Result<(PathBuf, u64)> {
     static RECEIVED: AtomicU64 = AtomicU64::new(0);
     let number = RECEIVED.fetch_add(1, Ordering::Relaxed);
     let partial = dir.join(format!("{PARTIAL_PREFIX}.{}.{number}", std::process::id()));
-    let written = write_partial(&partial, &mut pieces);
+    let written = write_partial(&partial, &mut pieces, metrics);
     let saved = written.and_then(|bytes| {
         let path = dir.join(file_name(index));
         // Equal indices are equal databases; the one that lies there may be in use.
@@ -218,7 +226,7 @@ fn write_file(dir: &Path, index: u64, mut pieces: mpsc::Receiver<Piece>) -> io::
     saved
 }
 
-fn write_partial(path: &Path, pieces: &mut mpsc::Receiver<Piece>) -> io::Result<u64> {
+fn write_partial(path: &Path, pieces: &mut mpsc::Receiver<Piece>, metrics: &Metrics) -> io::Result<u64> {
     let mut file = File::create_new(path)?;
     let mut written = 0;
     loop {
@@ -231,6 +239,8 @@ fn write_partial(path: &Path, pieces: &mut mpsc::Receiver<Piece>) -> io::Result<
             None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")),
         }
     }
+    let synced = Instant::now();
     file.sync_all()?;
+    metrics.database_fsync.record(synced.elapsed());
     Ok(written)
 }

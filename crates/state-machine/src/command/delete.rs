@@ -6,7 +6,7 @@ use etched_backend::{Batch, ReadView};
 use etched_mvcc::{RangeQuery, WriteTxn};
 
 use super::{DeleteRange, lease};
-use crate::applied::{DeleteRangeDone, Outcome};
+use crate::applied::{DeleteRangeDone, Operations, Outcome};
 use crate::machine::{Progress, State};
 use crate::read::ReadError;
 use crate::refusal::Refusal;
@@ -20,7 +20,10 @@ impl DeleteRange {
         &self,
         txn: &mut WriteTxn<'_>,
         view: &dyn ReadView,
+        operations: &mut Operations,
     ) -> Result<DeleteRangeDone, ReadError> {
+        operations.ranges += u64::from(self.prev_kv);
+        operations.deletes += 1;
         let previous = if self.prev_kv {
             txn.store().range(view, &RangeQuery::new(self.range.clone()))?.records
         } else {
@@ -40,7 +43,9 @@ pub(crate) fn apply(
     progress: &mut Progress,
 ) -> Result<Outcome, ReadError> {
     let mut txn = state.store.begin();
-    let done = delete.execute(&mut txn, view)?;
+    let mut operations = Operations::default();
+    let done = delete.execute(&mut txn, view, &mut operations)?;
+    progress.operations = operations.end();
     progress.changes = txn.finish(batch);
     lease::follow(&progress.changes, &mut state.leases);
     Ok(Outcome::DeleteRange(done))

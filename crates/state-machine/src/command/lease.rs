@@ -8,7 +8,7 @@ use etched_key_range::KeyRange;
 use etched_lease::{GrantError, Leases, NotFound};
 use etched_mvcc::Change;
 
-use crate::applied::Outcome;
+use crate::applied::{Operations, Outcome};
 use crate::machine::{Progress, State};
 use crate::refusal::Refusal;
 
@@ -41,6 +41,7 @@ pub(crate) fn revoke(
 ) -> Result<Outcome, Refusal> {
     let keys = state.leases.revoke(id, batch).map_err(|NotFound| Refusal::LeaseNotFound)?;
     let mut txn = state.store.begin();
+    progress.operations = Operations { deletes: keys.len() as u64, ..Operations::default() }.end();
     for key in keys {
         let deleted = txn.delete_range(&KeyRange::single(key));
         assert_eq!(deleted, 1, "a lease holds keys that exist");

@@ -6,7 +6,7 @@ use etched_lease::Leases;
 use etched_mvcc::{Store, WriteTxn};
 
 use super::{Put, lease};
-use crate::applied::{Outcome, PutDone};
+use crate::applied::{Operations, Outcome, PutDone};
 use crate::machine::{Progress, State};
 use crate::read::ReadError;
 use crate::refusal::Refusal;
@@ -37,6 +37,11 @@ impl Put {
         self.ignore_value || self.ignore_lease
     }
 
+    /// Whether the record before it is looked at.
+    pub(super) fn looks(&self) -> bool {
+        self.keeps() || self.prev_kv
+    }
+
     pub(super) fn admit(&self, store: &Store, leases: &Leases) -> Result<(), Refusal> {
         if self.lease != 0 && !leases.contains(self.lease) {
             Err(Refusal::LeaseNotFound)
@@ -52,7 +57,10 @@ impl Put {
         self,
         txn: &mut WriteTxn<'_>,
         view: &dyn ReadView,
+        operations: &mut Operations,
     ) -> Result<PutDone, BackendError> {
+        operations.ranges += u64::from(self.looks());
+        operations.puts += 1;
         let previous =
             if self.prev_kv || self.ignore_value { txn.store().record(view, &self.key)? } else { None };
         let value = match &previous {
@@ -65,6 +73,7 @@ impl Put {
         } else {
             self.lease
         };
+        operations.put_bytes += (self.key.len() + value.len()) as u64;
         txn.put(self.key, value, lease);
         let revision = txn.begin_revision() + 1;
         Ok(PutDone { revision, previous: previous.filter(|_| self.prev_kv) })
@@ -78,9 +87,14 @@ pub(crate) fn apply(
     batch: &mut Batch,
     progress: &mut Progress,
 ) -> Result<Outcome, ReadError> {
-    put.admit(&state.store, &state.leases)?;
+    if let Err(refusal) = put.admit(&state.store, &state.leases) {
+        progress.operations.ranges = u64::from(refusal == Refusal::KeyNotFound);
+        return Err(refusal.into());
+    }
     let mut txn = state.store.begin();
-    let done = put.execute(&mut txn, view)?;
+    let mut operations = Operations::default();
+    let done = put.execute(&mut txn, view, &mut operations)?;
+    progress.operations = operations.end();
     progress.changes = txn.finish(batch);
     lease::follow(&progress.changes, &mut state.leases);
     Ok(Outcome::Put(done))

@@ -12,7 +12,7 @@ use etched_lease::Leases;
 use etched_mvcc::{KeyMeta, RangeOutput, Store, WriteTxn};
 
 use super::{Compare, CompareTarget, Limits, Range, Txn, TxnOp, lease, put, txn_duplicates};
-use crate::applied::{Outcome, TxnDone, TxnOpDone};
+use crate::applied::{Operations, Outcome, TxnDone, TxnOpDone};
 use crate::machine::{Progress, State};
 use crate::read::ReadError;
 use crate::refusal::Refusal;
@@ -100,10 +100,15 @@ pub(crate) fn apply(
     batch: &mut Batch,
     progress: &mut Progress,
 ) -> Result<Outcome, ReadError> {
-    let path = admit(&txn, &state.store, &state.leases, view)?;
+    let mut asked = Operations::default();
+    let path = admit(&txn, &state.store, &state.leases, view, &mut asked);
+    progress.operations = asked.end();
+    let path = path?;
     let mut write = state.store.begin();
     let mut taken = path.0.into_iter();
-    let mut done = execute(txn, &mut taken, &mut write, view)?;
+    let mut operations = Operations::default();
+    let mut done = execute(txn, &mut taken, &mut write, view, &mut operations)?;
+    progress.operations.add(operations.end());
     assert!(taken.next().is_none(), "the path leads through every transaction that is done");
     done.revision = write.begin_revision() + i64::from(write.changed());
     progress.changes = write.finish(batch);
@@ -117,14 +122,16 @@ pub(crate) fn read(
     store: &Store,
     leases: &Leases,
     view: &dyn ReadView,
+    operations: &mut Operations,
 ) -> Result<TxnDone, ReadError> {
-    let path = admit(txn, store, leases, view)?;
+    let path = admit(txn, store, leases, view, operations)?;
     let succeeded = path.0[0];
     let revision = store.revision();
     let mut responses = Vec::with_capacity(txn.branch(succeeded).len());
     for op in txn.branch(succeeded) {
         match op {
             TxnOp::Range(range) => {
+                operations.ranges += 1;
                 let output = store.range(view, &range.query)?;
                 responses.push(TxnOpDone::Range { revision, output });
             }
@@ -137,16 +144,29 @@ pub(crate) fn read(
 }
 
 /// Chooses the path, and asks along it for every reason to refuse.
-fn admit(txn: &Txn, store: &Store, leases: &Leases, view: &dyn ReadView) -> Result<Path, ReadError> {
+fn admit(
+    txn: &Txn,
+    store: &Store,
+    leases: &Leases,
+    view: &dyn ReadView,
+    asked: &mut Operations,
+) -> Result<Path, ReadError> {
     let mut path = Vec::new();
-    choose(txn, store, view, &mut path)?;
-    admit_ops(txn, &mut path.iter().copied(), store, leases)?;
+    choose(txn, store, view, &mut path, asked)?;
+    admit_ops(txn, &mut path.iter().copied(), store, leases, asked)?;
     Ok(Path(path))
 }
 
-fn choose(txn: &Txn, store: &Store, view: &dyn ReadView, path: &mut Vec<bool>) -> Result<(), BackendError> {
+fn choose(
+    txn: &Txn,
+    store: &Store,
+    view: &dyn ReadView,
+    path: &mut Vec<bool>,
+    asked: &mut Operations,
+) -> Result<(), BackendError> {
     let mut succeeded = true;
     for compare in &txn.compares {
+        asked.ranges += 1;
         if !compare.holds(store, view)? {
             succeeded = false;
             break;
@@ -155,7 +175,7 @@ fn choose(txn: &Txn, store: &Store, view: &dyn ReadView, path: &mut Vec<bool>) -
     path.push(succeeded);
     for op in txn.branch(succeeded) {
         if let TxnOp::Txn(nested) = op {
-            choose(nested, store, view, path)?;
+            choose(nested, store, view, path, asked)?;
         }
     }
     Ok(())
@@ -166,12 +186,17 @@ fn admit_ops(
     path: &mut dyn Iterator<Item = bool>,
     store: &Store,
     leases: &Leases,
+    asked: &mut Operations,
 ) -> Result<(), Refusal> {
     txn.branch(next(path)).iter().try_for_each(|op| match op {
         TxnOp::Range(range) => range.admit(store),
-        TxnOp::Put(put) => put.admit(store, leases),
+        TxnOp::Put(put) => {
+            let admitted = put.admit(store, leases);
+            asked.ranges += u64::from(put.looks() && admitted != Err(Refusal::LeaseNotFound));
+            admitted
+        }
         TxnOp::DeleteRange(_) => Ok(()),
-        TxnOp::Txn(nested) => admit_ops(nested, path, store, leases),
+        TxnOp::Txn(nested) => admit_ops(nested, path, store, leases, asked),
         TxnOp::Absent => Err(Refusal::KeyNotFound),
     })
 }
@@ -182,6 +207,7 @@ fn execute(
     path: &mut dyn Iterator<Item = bool>,
     write: &mut WriteTxn<'_>,
     view: &dyn ReadView,
+    operations: &mut Operations,
 ) -> Result<TxnDone, ReadError> {
     let succeeded = next(path);
     let ops = txn.into_branch(succeeded);
@@ -189,12 +215,13 @@ fn execute(
     for op in ops {
         responses.push(match op {
             TxnOp::Range(range) => {
+                operations.ranges += 1;
                 let revision = write.begin_revision() + i64::from(write.changed());
                 TxnOpDone::Range { revision, output: range_admitted(&range, write.store(), view)? }
             }
-            TxnOp::Put(put) => TxnOpDone::Put(put.execute(write, view)?),
-            TxnOp::DeleteRange(delete) => TxnOpDone::DeleteRange(delete.execute(write, view)?),
-            TxnOp::Txn(nested) => TxnOpDone::Txn(execute(nested, path, write, view)?),
+            TxnOp::Put(put) => TxnOpDone::Put(put.execute(write, view, operations)?),
+            TxnOp::DeleteRange(delete) => TxnOpDone::DeleteRange(delete.execute(write, view, operations)?),
+            TxnOp::Txn(nested) => TxnOpDone::Txn(execute(nested, path, write, view, operations)?),
             TxnOp::Absent => unreachable!("an absent operation is never admitted"),
         });
     }

@@ -127,7 +127,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             self.drop_deadline(stream, deadline);
             return self.fail(stream, call, grpc::status::of(&ApiError::TooManyRequests));
         };
-        self.outgoing.push(Submission::Request { token, request });
+        self.outgoing.push(Submission::Request { token, request, wants_phases: false });
         self.calls.insert(stream, Call::Waiting(Waiting { call, token, deadline }));
     }
 

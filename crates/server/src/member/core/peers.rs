@@ -131,6 +131,7 @@ impl Core {
                 "the database of the snapshot at index {index} is not there"
             )));
         };
+        self.metrics.installing.set(1);
         log!(Info, "applying snapshot", "snapshot-index" => index, "snapshot-term" => install.meta.term);
         self.drain_backend()?;
         self.view = Arc::new(backend.view().map_err(|error| CoreError::Thread(error.to_string()))?);
@@ -180,6 +181,7 @@ impl Core {
         for (_, past) in std::mem::replace(&mut self.peers.received, later) {
             past.discard(&*self.disk);
         }
+        self.metrics.installing.set(0);
         log!(Info, "applied snapshot", "snapshot-index" => installing.snapshot.index);
         Ok(())
     }
