@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{clients, compat, crash, tidy, workspace};
+use crate::{chaos, clients, compat, crash, mixed, tidy, workspace};
 
 /// How long the comparison with etcd runs.
 const COMPAT_SECONDS: u64 = 120;
 /// How often the server is killed.
 const KILLS: u64 = 12;
+/// How many members are tortured for how many minutes.
+const TORTURES: [(u8, f64); 2] = [(3, 2.0), (5, 1.5)];
+/// Each run draws the same faults, so that a gate judges the change.
+const TORTURE_SEED: u64 = 7;
 
 /// The steps that ran: name, time, and what went wrong.
 #[derive(Default)]
@@ -60,6 +64,11 @@ pub(crate) fn run() -> Result<()> {
     if steps.is_good() {
         steps.step("compat", || compat::run(&compat::Options::of_ci(COMPAT_SECONDS)));
         steps.step("crash", || crash::run(&crash::Options::of_ci(KILLS)));
+        for (members, minutes) in TORTURES {
+            let options = chaos::Options::of_ci(members, minutes, TORTURE_SEED);
+            steps.step("chaos", || chaos::run(&options));
+        }
+        steps.step("mixed", || mixed::run(&mixed::Options::of_ci()));
         steps.step("clients", || clients::run(&clients::Options::of_ci()));
     }
     println!();

@@ -155,6 +155,7 @@ fn check(kind: Kind, value: &str) -> Result<(), String> {
     match kind {
         Kind::Bool => number::parse_bool(value.as_bytes()).map(drop),
         Kind::Int => number::parse_int(value.as_bytes(), 0).map(drop),
+        Kind::Uint => number::parse_uint(value.as_bytes(), 0).map(drop),
         Kind::Duration => duration::parse(value).map(drop),
         Kind::Text | Kind::List => Ok(()),
     }

@@ -15,6 +15,7 @@ pub(crate) fn script(program: &str, shell: &str) -> Option<String> {
             bash(program)
         )),
         "fish" => Some(fish(program)),
+        "powershell" => Some(powershell(program)),
         _ => None,
     }
 }
@@ -71,15 +72,45 @@ fn fish(program: &str) -> String {
     text
 }
 
+/// The head and the foot of the script stand around a `switch` over the words that were typed before.
+fn powershell(program: &str) -> String {
+    let mut text = format!(
+        "Register-ArgumentCompleter -Native -CommandName '{program}' -ScriptBlock {{
+    param($word, $ast, $cursor)
+    $path = ''
+    foreach ($element in $ast.CommandElements | Select-Object -Skip 1) {{
+        if ($element.Extent.EndOffset -ge $cursor) {{ break }}
+        $text = $element.Extent.Text
+        if (-not $text.StartsWith('-')) {{ $path = \"$path $text\".Trim() }}
+    }}
+    $choices = switch ($path) {{
+"
+    );
+    for (path, words) in choices() {
+        let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+        let _infallible = writeln!(text, "        '{path}' {{ @({}) }}", words.join(", "));
+    }
+    text.push_str(
+        "        default { @() }
+    }
+    $choices | Where-Object { $_ -like \"$word*\" } | ForEach-Object {
+        [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+    }
+}
+",
+    );
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn scripts_know_all_commands() {
-        for shell in ["bash", "zsh", "fish"] {
+        for shell in ["bash", "zsh", "fish", "powershell"] {
             let script = script("etchedctl", shell).unwrap();
-            for word in ["compaction", "keep-alive", "print-value-only", "endpoints"] {
+            for word in ["compaction", "keep-alive", "print-value-only", "endpoints", "grant-permission"] {
                 assert!(script.contains(word), "{word} in {shell}");
             }
         }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use etched_client::{Options, Tls, TlsError};
+use etched_client::{Credentials, Options, Tls, TlsError};
 
 use crate::args::Args;
 use crate::discovery;
 use crate::failure::{Exit, Failure, text_of_io};
+use crate::prompt;
 use crate::spec::{Flag, GLOBAL_FLAGS};
 use crate::text::duration;
 
@@ -26,6 +27,7 @@ pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
     options.request_bytes_max = size("max-request-bytes").unwrap_or(options.request_bytes_max);
     options.response_bytes_max = size("max-recv-bytes").unwrap_or(options.response_bytes_max);
     options.tls = tls(args)?;
+    options.credentials = credentials(args)?;
     Ok(options)
 }
 
@@ -75,6 +77,44 @@ fn accepts_insecure(args: &Args) -> bool {
     is_on(args, "insecure-discovery")
 }
 
+/// Who the user is; a missing password is asked for.
+fn credentials(args: &Args) -> Result<Option<Credentials>, Failure> {
+    match (args.text("auth-jwt-token"), args.text("user")) {
+        ("", "") => Ok(None),
+        ("", user) => {
+            let (user, password) = user_and_password(user, args.text("password"), "Password: ")?;
+            Ok(Some(Credentials::password(user, password)))
+        }
+        (token, _) => Ok(Some(Credentials::token(token))),
+    }
+}
+
+/// Reads `name[:password]`; a password that is given apart leaves the name whole, and a missing one is asked for.
+pub(crate) fn user_and_password(
+    given: &str,
+    password: &str,
+    prompt: &str,
+) -> Result<(String, String), Failure> {
+    if !password.is_empty() {
+        return Ok((given.to_owned(), password.to_owned()));
+    }
+    match given.split_once(':') {
+        Some((user, password)) => Ok((user.to_owned(), password.to_owned())),
+        None => {
+            let password = prompt::secret(prompt).map_err(|why| Failure::new(Exit::Request, why))?;
+            Ok((given.to_owned(), password))
+        }
+    }
+}
+
+/// The files of TLS; empty for those that are not given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Files<'a> {
+    pub(crate) cert: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) cacert: &'a str,
+}
+
 /// The settings of TLS, if any flag asks for it.
 fn tls(args: &Args) -> Result<Option<Tls>, Failure> {
     for flag in ["cert", "key", "cacert"] {
@@ -82,11 +122,26 @@ fn tls(args: &Args) -> Result<Option<Tls>, Failure> {
             return Err(Failure::arguments(format!("empty string is passed to --{flag} option")));
         }
     }
-    let (cert, key, cacert) = (args.text("cert"), args.text("key"), args.text("cacert"));
+    let files = Files { cert: args.text("cert"), key: args.text("key"), cacert: args.text("cacert") };
     let server_name = if accepts_insecure(args) { "" } else { args.text("discovery-srv") };
-    let any_file = [cert, key, cacert, server_name].iter().any(|text| !text.is_empty());
     let unverified = args.bool("insecure-skip-tls-verify");
-    if !any_file && !unverified && is_on(args, "insecure-transport") {
+    tls_of(files, server_name, unverified, is_on(args, "insecure-transport"))
+}
+
+/// The settings of TLS with these files.
+///
+/// # Errors
+///
+/// Files that cannot be read or used.
+pub(crate) fn tls_of(
+    files: Files<'_>,
+    server_name: &str,
+    unverified: bool,
+    insecure: bool,
+) -> Result<Option<Tls>, Failure> {
+    let Files { cert, key, cacert } = files;
+    let any_file = [cert, key, cacert, server_name].iter().any(|text| !text.is_empty());
+    if !any_file && !unverified && insecure {
         return Ok(None);
     }
     if cert.is_empty() != key.is_empty() {

@@ -31,11 +31,23 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What follows `Error: `; empty if all was said already.
     pub(crate) message: String,
+    /// The status of a command that was run, which takes the place of the exit code.
+    status: Option<u8>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), status: None }
+    }
+
+    /// Ends with the status of a command that failed.
+    pub(crate) fn with_status(status: u8, message: impl Into<String>) -> Self {
+        Self { exit: Exit::Request, message: message.into(), status: Some(status) }
+    }
+
+    /// With what the program ends.
+    pub(crate) fn code(&self) -> u8 {
+        self.status.unwrap_or(self.exit as u8)
     }
 
     /// Wrong arguments.

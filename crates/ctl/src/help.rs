@@ -59,6 +59,7 @@ fn signature(flag: &Flag) -> String {
     let value = match flag.kind {
         Kind::Bool => "",
         Kind::Int => " int",
+        Kind::Uint => " uint",
         Kind::Duration => " duration",
         Kind::Text => " string",
         Kind::List => " strings",
@@ -71,7 +72,9 @@ fn describe(flag: &Flag) -> String {
         (_, "" | "false" | "0") => flag.about.to_owned(),
         (Kind::Text, default) => format!("{} (default \"{default}\")", flag.about),
         (Kind::List, default) => format!("{} (default [{default}])", flag.about),
-        (Kind::Bool | Kind::Int | Kind::Duration, default) => format!("{} (default {default})", flag.about),
+        (Kind::Bool | Kind::Int | Kind::Uint | Kind::Duration, default) => {
+            format!("{} (default {default})", flag.about)
+        }
     }
 }
 

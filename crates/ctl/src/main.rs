@@ -16,6 +16,7 @@ mod failure;
 mod help;
 mod log;
 mod output;
+mod prompt;
 mod spec;
 mod text;
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprint!("{}", failure.render());
-            ExitCode::from(failure.exit as u8)
+            ExitCode::from(failure.code())
         }
     }
 }

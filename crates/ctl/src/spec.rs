@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     /// Takes a value only behind an equals sign.
     Bool,
     Int,
+    Uint,
     Duration,
     Text,
     /// Separated by commas; a repeated flag adds to it.
@@ -67,6 +68,25 @@ pub(crate) enum Action {
     AlarmList,
     AlarmDisarm,
     Defrag,
+    AuthEnable,
+    AuthDisable,
+    AuthStatus,
+    UserAdd,
+    UserDelete,
+    UserGet,
+    UserList,
+    UserPasswd,
+    UserGrantRole,
+    UserRevokeRole,
+    RoleAdd,
+    RoleDelete,
+    RoleGet,
+    RoleList,
+    RoleGrantPermission,
+    RoleRevokePermission,
+    Lock,
+    Elect,
+    MakeMirror,
     Version,
     Completion,
     Options,
@@ -97,12 +117,7 @@ const fn family(name: &'static str, about: &'static str, children: &'static [Com
 
 /// The flags of all commands. Each has an environment variable, `ETCDCTL_` and its name.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
-    flag(
-        "auth-jwt-token",
-        Kind::Text,
-        "",
-        "token to send with requests (authentication is not supported yet)",
-    ),
+    flag("auth-jwt-token", Kind::Text, "", "token to send with requests, in place of a user and a password"),
     flag("cacert", Kind::Text, "", "file with the certificates of the trusted authorities"),
     flag("cert", Kind::Text, "", "file with the certificate of this client"),
     flag("command-timeout", Kind::Duration, "5s", "time limit of each request of a short command"),
@@ -131,8 +146,8 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     flag("key", Kind::Text, "", "file with the private key of this client"),
     flag("max-recv-bytes", Kind::Int, "0", "largest answer in bytes; 0 means 2 GiB"),
     flag("max-request-bytes", Kind::Int, "0", "largest request in bytes; 0 means 2 MiB"),
-    flag("password", Kind::Text, "", "password of --user (authentication is not supported yet)"),
-    flag("user", Kind::Text, "", "name[:password] (authentication is not supported yet)"),
+    flag("password", Kind::Text, "", "password of --user, which has none then"),
+    flag("user", Kind::Text, "", "name[:password] to sign in with; a missing password is asked for"),
     Flag {
         name: "write-out",
         short: Some(b'w'),
@@ -273,6 +288,125 @@ const MEMBER: Command = family(
     ],
 );
 
+const AUTH: Command = family(
+    "auth",
+    "Turns authentication on and off",
+    &[
+        leaf("disable", "", "Turns authentication off", &[], Action::AuthDisable),
+        leaf("enable", "", "Turns authentication on", &[], Action::AuthEnable),
+        leaf("status", "", "Prints whether authentication is on", &[], Action::AuthStatus),
+    ],
+);
+
+const USER_ADD_FLAGS: &[Flag] = &[
+    flag(
+        "interactive",
+        Kind::Bool,
+        "true",
+        "ask for the password, rather than read a word of standard input",
+    ),
+    flag("new-user-password", Kind::Text, "", "the password"),
+    switch("no-password", "no password: the user signs in with a certificate"),
+];
+const USER_PASSWD_FLAGS: &[Flag] = &[flag(
+    "interactive",
+    Kind::Bool,
+    "true",
+    "ask for the password, rather than read a word of standard input",
+)];
+const USER_GET_FLAGS: &[Flag] = &[switch("detail", "print what the roles of the user may do")];
+
+const USER: Command = family(
+    "user",
+    "Manages users",
+    &[
+        leaf(
+            "add",
+            "<user name or user:password> [options]",
+            "Creates a user",
+            USER_ADD_FLAGS,
+            Action::UserAdd,
+        ),
+        leaf("delete", "<user name>", "Deletes a user", &[], Action::UserDelete),
+        leaf("get", "<user name> [options]", "Prints the roles of a user", USER_GET_FLAGS, Action::UserGet),
+        leaf("grant-role", "<user name> <role name>", "Gives a user a role", &[], Action::UserGrantRole),
+        leaf("list", "", "Lists all users", &[], Action::UserList),
+        leaf(
+            "passwd",
+            "<user name> [options]",
+            "Gives a user another password",
+            USER_PASSWD_FLAGS,
+            Action::UserPasswd,
+        ),
+        leaf(
+            "revoke-role",
+            "<user name> <role name>",
+            "Takes a role from a user",
+            &[],
+            Action::UserRevokeRole,
+        ),
+    ],
+);
+
+const PERMISSION_FLAGS: &[Flag] = &[
+    switch("from-key", "all keys from the given one on"),
+    switch("prefix", "all keys that begin with the given one"),
+];
+
+const ROLE: Command = family(
+    "role",
+    "Manages roles",
+    &[
+        leaf("add", "<role name>", "Creates a role", &[], Action::RoleAdd),
+        leaf("delete", "<role name>", "Deletes a role", &[], Action::RoleDelete),
+        leaf("get", "<role name>", "Prints what a role may do", &[], Action::RoleGet),
+        leaf(
+            "grant-permission",
+            "[options] <role name> <read|write|readwrite> <key> [endkey]",
+            "Lets a role use keys",
+            PERMISSION_FLAGS,
+            Action::RoleGrantPermission,
+        ),
+        leaf("list", "", "Lists all roles", &[], Action::RoleList),
+        leaf(
+            "revoke-permission",
+            "<role name> <key> [endkey]",
+            "Forbids a role to use keys",
+            PERMISSION_FLAGS,
+            Action::RoleRevokePermission,
+        ),
+    ],
+);
+
+const ELECT_FLAGS: &[Flag] = &[Flag {
+    name: "listen",
+    short: Some(b'l'),
+    kind: Kind::Bool,
+    default: "false",
+    about: "print who holds the office, rather than campaign for it",
+}];
+const LOCK_FLAGS: &[Flag] =
+    &[flag("ttl", Kind::Int, "10", "seconds after which a dead holder loses the lock")];
+
+const MIRROR_FLAGS: &[Flag] = &[
+    flag(
+        "dest-cacert",
+        Kind::Text,
+        "",
+        "file with the authorities that the destination's certificate is from",
+    ),
+    flag("dest-cert", Kind::Text, "", "file with the certificate for the destination"),
+    flag("dest-insecure-transport", Kind::Bool, "true", "do not use TLS to the destination"),
+    flag("dest-key", Kind::Text, "", "file with the private key for the destination"),
+    flag("dest-password", Kind::Text, "", "password of --dest-user, which has none then"),
+    flag("dest-prefix", Kind::Text, "", "what stands in the place of --prefix at the destination"),
+    flag("dest-user", Kind::Text, "", "name[:password] at the destination; a missing password is asked for"),
+    flag("max-txn-ops", Kind::Uint, "128", "largest number of changes in one transaction"),
+    switch("no-dest-prefix", "nothing stands in the place of --prefix at the destination"),
+    flag("prefix", Kind::Text, "", "copy only keys that begin so"),
+    flag("rev", Kind::Int, "0", "copy only changes from this revision on"),
+];
+
 const SNAPSHOT: Command = family(
     "snapshot",
     "Copies the storage of a member",
@@ -292,6 +426,7 @@ pub(crate) const ROOT: Command = family(
                 leaf("list", "", "Lists the alarms of all members", &[], Action::AlarmList),
             ],
         ),
+        AUTH,
         CHECK,
         leaf(
             "compaction",
@@ -302,7 +437,7 @@ pub(crate) const ROOT: Command = family(
         ),
         leaf(
             "completion",
-            "<bash|zsh|fish>",
+            "<bash|zsh|fish|powershell>",
             "Prints a completion script for a shell",
             &[],
             Action::Completion,
@@ -322,6 +457,13 @@ pub(crate) const ROOT: Command = family(
             Action::Del,
         ),
         DOWNGRADE,
+        leaf(
+            "elect",
+            "<election-name> [proposal]",
+            "Campaigns for an office, or prints who holds it",
+            ELECT_FLAGS,
+            Action::Elect,
+        ),
         family(
             "endpoint",
             "Asks members about themselves",
@@ -374,6 +516,20 @@ pub(crate) const ROOT: Command = family(
                 ),
             ],
         ),
+        leaf(
+            "lock",
+            "<lockname> [exec-command arg1 arg2 ...]",
+            "Holds a lock, until a signal or while a command runs",
+            LOCK_FLAGS,
+            Action::Lock,
+        ),
+        leaf(
+            "make-mirror",
+            "[options] <destination>",
+            "Copies keys to another cluster, and every change that follows",
+            MIRROR_FLAGS,
+            Action::MakeMirror,
+        ),
         MEMBER,
         leaf("move-leader", "<member>", "Has the leader hand over to a member", &[], Action::MoveLeader),
         leaf("options", "", "Shows the flags of all commands", &[], Action::Options),
@@ -384,8 +540,10 @@ pub(crate) const ROOT: Command = family(
             PUT_FLAGS,
             Action::Put,
         ),
+        ROLE,
         SNAPSHOT,
         leaf("txn", "[options]", "Runs a transaction read from standard input", TXN_FLAGS, Action::Txn),
+        USER,
         leaf("version", "", "Prints the version", &[], Action::Version),
         leaf(
             "watch",

@@ -26,8 +26,17 @@ impl Version {
 impl FromStr for Version {
     type Err = Refusal;
 
-    /// Reads three decimal numbers with dots between; suffixes such as `-rc.1` are refused.
+    /// Reads three decimal numbers with dots between.
+    ///
+    /// Suffixes of semantic versions, such as `-rc.1` and `+build`, must be well-formed and are left out: clusters
+    /// agree on numbers.
     fn from_str(text: &str) -> Result<Self, Refusal> {
+        let (text, build) = text.split_once('+').unwrap_or((text, ""));
+        let (text, candidate) = text.split_once('-').unwrap_or((text, ""));
+        let is_suffix = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        if !build.bytes().chain(candidate.bytes()).all(is_suffix) {
+            return Err(Refusal::MalformedVersion);
+        }
         let mut numbers = text.split('.').map(|part| {
             let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             if is_number { part.parse::<u64>().ok() } else { None }
@@ -55,6 +64,9 @@ mod tests {
         assert_eq!("3.7.0".parse(), Ok(Version::new(3, 7, 0)));
         assert_eq!(Version::new(3, 10, 2).to_string(), "3.10.2");
         assert!(Version::new(3, 10, 0) > Version::new(3, 7, 9));
+        for text in ["3.7.0-rc.1", "3.7.0+a-1.b", "3.7.0-rc.1+b", "3.7.0-", "3.7.0+"] {
+            assert_eq!(text.parse(), Ok(Version::new(3, 7, 0)), "{text}");
+        }
         for text in [
             "",
             "3",
@@ -64,7 +76,9 @@ mod tests {
             "3..7",
             "v3.7.0",
             "3.7.+1",
-            "3.7.0-rc.1",
+            "3.7-rc.1",
+            "3.7.0-rc_1",
+            "3.7.0+a+b",
             "3.7.99999999999999999999",
         ] {
             assert_eq!(text.parse::<Version>(), Err(Refusal::MalformedVersion), "{text}");

@@ -106,6 +106,26 @@ pub(crate) struct Options {
     history: Option<PathBuf>,
 }
 
+impl Options {
+    /// etched alone, with this seed.
+    pub(crate) fn of_ci(members: u8, minutes: f64, seed: u64) -> Self {
+        Self {
+            members,
+            minutes,
+            seed: Some(seed),
+            program: Who::Ours,
+            server_bin: None,
+            reference_bin: None,
+            dir: shared_memory(),
+            clients: 8,
+            rate: 250,
+            record: None,
+            plant: None,
+            history: None,
+        }
+    }
+}
+
 /// Tortures and judges.
 ///
 /// # Errors

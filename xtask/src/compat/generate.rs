@@ -1,5 +1,6 @@
 //! Random requests: small key spaces, so that everything collides; valid ones, and all that is not.
 
+mod cluster;
 mod kv;
 mod watch;
 
@@ -19,6 +20,8 @@ pub(super) struct View {
     pub(super) drawn: Vec<i64>,
     /// Whether keys may be attached to drawn leases in this epoch; values then differ between the sides.
     pub(super) attach_drawn: bool,
+    /// Members that were added, by the reference's ids; some are removed again.
+    pub(super) members: Vec<u64>,
     /// Open watch streams.
     pub(super) streams: usize,
     /// Whether an alarm was raised and not yet taken back.
@@ -40,11 +43,15 @@ pub(super) enum Step {
     Expire,
     /// Kills both servers and starts them again.
     Restart,
+    /// Allows older members for a while.
+    Downgrade,
 }
 
 /// Draws steps from a seed.
 pub(super) struct Generator {
     random: Random,
+    /// Addresses of members that were given away.
+    addresses: u32,
 }
 
 /// The small space of names of leases; negative, huge and unknown ones are in it.
@@ -54,7 +61,7 @@ const TTLS: [i64; 8] = [5000, 6000, 7000, 100_000, 9_000_000_000, 9_000_000_001,
 
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed) }
+        Self { random: Random::new(seed), addresses: 0 }
     }
 
     pub(super) fn step(&mut self, view: &View) -> Step {
@@ -72,10 +79,13 @@ impl Generator {
             845..=846 if view.streams > 0 => Step::CloseStream(self.stream(view)),
             847..=959 if view.streams > 0 => self.watch_step(view),
             960 if view.streams > 0 => Step::Progress(self.stream(view)),
+            961 | 962 => Step::Call(self.cluster(view)),
             963..=992 => Step::Compare,
             993 if self.random.one_in(2) => Step::Call(self.oversized()),
             994 if self.random.one_in(4) => Step::Expire,
             995 if self.random.one_in(3) => Step::Restart,
+            996 if self.random.one_in(8) => Step::Downgrade,
+            997..=999 => Step::Call(self.cluster(view)),
             _ => Step::Call(self.write()),
         }
     }

@@ -10,23 +10,34 @@ use super::request::{Answer, Outcome};
 /// Seconds that remaining times of leases may differ.
 const TTL_SLACK: i64 = 3;
 
-/// The ids of leases that servers drew themselves: each pair is one lease.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    pairs: Vec<(i64, i64)>,
+/// Ids that servers drew themselves: each pair is one thing.
+#[derive(Debug)]
+pub(super) struct Pairs<Id> {
+    pairs: Vec<(Id, Id)>,
 }
 
-impl Leases {
+/// The ids of leases.
+pub(super) type Leases = Pairs<i64>;
+/// The ids of members.
+pub(super) type Members = Pairs<u64>;
+
+impl<Id> Default for Pairs<Id> {
+    fn default() -> Self {
+        Self { pairs: Vec::new() }
+    }
+}
+
+impl<Id: Copy + Eq> Pairs<Id> {
     /// Remembers that the reference's `reference` is our `ours`.
-    pub(super) fn add(&mut self, reference: i64, ours: i64) {
+    pub(super) fn add(&mut self, reference: Id, ours: Id) {
         self.pairs.push((reference, ours));
     }
 
-    pub(super) fn to_ours(&self, id: i64) -> i64 {
+    pub(super) fn to_ours(&self, id: Id) -> Id {
         self.pairs.iter().find(|(reference, _)| *reference == id).map_or(id, |(_, ours)| *ours)
     }
 
-    pub(super) fn to_reference(&self, id: i64) -> i64 {
+    pub(super) fn to_reference(&self, id: Id) -> Id {
         self.pairs.iter().find(|(_, ours)| *ours == id).map_or(id, |(reference, _)| *reference)
     }
 }
@@ -34,6 +45,7 @@ impl Leases {
 /// What comparing needs to know beside the two answers.
 pub(super) struct Context<'a> {
     pub(super) leases: &'a Leases,
+    pub(super) members: &'a Members,
     /// Whether hashes over stored values can be equal: not if values carry drawn lease ids.
     pub(super) hashes_comparable: bool,
 }
@@ -53,9 +65,42 @@ pub(super) fn normalise(reference: &mut Outcome, ours: &mut Outcome, context: &C
     }
     if let Ok(answer) = ours {
         rename(answer, &|id| context.leases.to_reference(id));
+        for member in members_mut(answer) {
+            member.id = context.members.to_reference(member.id);
+        }
     }
     for answer in [reference, ours].into_iter().flatten() {
         flatten(answer);
+    }
+}
+
+/// All members that an answer names.
+fn members_mut(answer: &mut Answer) -> Vec<&mut pb::Member> {
+    match answer {
+        Answer::MemberList(list) => list.members.iter_mut().collect(),
+        Answer::MemberAdd(added) => added.member.iter_mut().chain(&mut added.members).collect(),
+        Answer::MemberUpdate(updated) => updated.members.iter_mut().collect(),
+        Answer::MemberRemove(removed) => removed.members.iter_mut().collect(),
+        Answer::MemberPromote(promoted) => promoted.members.iter_mut().collect(),
+        Answer::Range(_)
+        | Answer::RangeStream(_)
+        | Answer::Put(_)
+        | Answer::DeleteRange(_)
+        | Answer::Txn(_)
+        | Answer::Compact(_)
+        | Answer::LeaseGrant(_)
+        | Answer::LeaseRevoke(_)
+        | Answer::LeaseKeepAlive(_)
+        | Answer::LeaseTimeToLive(_)
+        | Answer::LeaseLeases(_)
+        | Answer::Status(_)
+        | Answer::Hash(_)
+        | Answer::HashKv(_)
+        | Answer::Defragment(_)
+        | Answer::Alarm(_)
+        | Answer::MoveLeader(_)
+        | Answer::Downgrade(_)
+        | Answer::Health(_) => Vec::new(),
     }
 }
 
@@ -79,6 +124,12 @@ fn rename(answer: &mut Answer, name: &dyn Fn(i64) -> i64) {
         | Answer::Defragment(_)
         | Answer::Alarm(_)
         | Answer::MemberList(_)
+        | Answer::MemberAdd(_)
+        | Answer::MemberUpdate(_)
+        | Answer::MemberRemove(_)
+        | Answer::MemberPromote(_)
+        | Answer::MoveLeader(_)
+        | Answer::Downgrade(_)
         | Answer::Health(_) => {}
     }
 }
@@ -130,9 +181,21 @@ fn flatten(answer: &mut Answer) {
             // etcd lists them in the order of a Go map.
             alarm.alarms.sort_by_key(|alarm| (alarm.member_id, alarm.alarm));
         }
-        Answer::MemberList(list) => flatten_header(&mut list.header),
+        Answer::MemberList(list) => flatten_members(&mut list.header, &mut list.members),
+        Answer::MemberAdd(added) => flatten_members(&mut added.header, &mut added.members),
+        Answer::MemberUpdate(updated) => flatten_members(&mut updated.header, &mut updated.members),
+        Answer::MemberRemove(removed) => flatten_members(&mut removed.header, &mut removed.members),
+        Answer::MemberPromote(promoted) => flatten_members(&mut promoted.header, &mut promoted.members),
+        Answer::MoveLeader(moved) => flatten_header(&mut moved.header),
+        Answer::Downgrade(downgrade) => flatten_header(&mut downgrade.header),
         Answer::LeaseKeepAlive(None) | Answer::Health(_) => {}
     }
+}
+
+/// Members are listed by their ids, which differ.
+fn flatten_members(header: &mut Option<pb::ResponseHeader>, members: &mut [pb::Member]) {
+    flatten_header(header);
+    members.sort_by_key(|member| member.id);
 }
 
 /// Terms of a header may differ, but a header that has none must have none on both sides.
@@ -164,7 +227,8 @@ mod tests {
     fn drawn_lease_ids_are_compared_by_their_pair() {
         let mut leases = Leases::default();
         leases.add(100, 200);
-        let context = Context { leases: &leases, hashes_comparable: true };
+        let members = Members::default();
+        let context = Context { leases: &leases, members: &members, hashes_comparable: true };
         let kv = |lease| KeyValue { key: "a".into(), lease, ..Default::default() };
         let answer =
             |lease| Ok(Answer::Range(pb::RangeResponse { kvs: vec![kv(lease)], ..Default::default() }));
@@ -178,8 +242,8 @@ mod tests {
 
     #[test]
     fn remaining_times_may_differ_a_little_but_a_missing_lease_not() {
-        let leases = Leases::default();
-        let context = Context { leases: &leases, hashes_comparable: true };
+        let (leases, members) = (Leases::default(), Members::default());
+        let context = Context { leases: &leases, members: &members, hashes_comparable: true };
         let answer = |ttl, granted_ttl| {
             Ok(Answer::LeaseTimeToLive(pb::LeaseTimeToLiveResponse {
                 ttl,

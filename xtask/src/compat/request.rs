@@ -4,7 +4,7 @@ use etched_proto::etcdserverpb as pb;
 use pb::compare::TargetUnion;
 use pb::request_op::Request as Op;
 
-/// One request for both servers. Lease ids are those of the reference.
+/// One request for both servers. Ids that servers draw, of leases and members, are those of the reference.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Range(pb::RangeRequest),
@@ -24,6 +24,12 @@ pub(super) enum Request {
     Defragment,
     Alarm(pb::AlarmRequest),
     MemberList(pb::MemberListRequest),
+    MemberAdd(pb::MemberAddRequest),
+    MemberUpdate(pb::MemberUpdateRequest),
+    MemberRemove(pb::MemberRemoveRequest),
+    MemberPromote(pb::MemberPromoteRequest),
+    MoveLeader(pb::MoveLeaderRequest),
+    Downgrade(pb::DowngradeRequest),
     Health(&'static str),
     /// A method that no etcd has.
     Unknown(&'static str),
@@ -50,6 +56,12 @@ pub(super) enum Answer {
     Defragment(pb::DefragmentResponse),
     Alarm(pb::AlarmResponse),
     MemberList(pb::MemberListResponse),
+    MemberAdd(pb::MemberAddResponse),
+    MemberUpdate(pb::MemberUpdateResponse),
+    MemberRemove(pb::MemberRemoveResponse),
+    MemberPromote(pb::MemberPromoteResponse),
+    MoveLeader(pb::MoveLeaderResponse),
+    Downgrade(pb::DowngradeResponse),
     Health(i32),
 }
 
@@ -94,8 +106,45 @@ impl Request {
             | Self::Defragment
             | Self::Alarm(_)
             | Self::MemberList(_)
+            | Self::MemberAdd(_)
+            | Self::MemberUpdate(_)
+            | Self::MemberRemove(_)
+            | Self::MemberPromote(_)
+            | Self::MoveLeader(_)
+            | Self::Downgrade(_)
             | Self::Health(_)
             | Self::Unknown(_) => {}
+        }
+    }
+
+    /// The member that it names, if it is about one.
+    pub(super) fn member_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::MemberUpdate(update) => Some(&mut update.id),
+            Self::MemberRemove(remove) => Some(&mut remove.id),
+            Self::MemberPromote(promote) => Some(&mut promote.id),
+            Self::MoveLeader(moved) => Some(&mut moved.target_id),
+            Self::Range(_)
+            | Self::RangeStream(_)
+            | Self::Put(_)
+            | Self::DeleteRange(_)
+            | Self::Txn(_)
+            | Self::Compact(_)
+            | Self::LeaseGrant(_)
+            | Self::LeaseRevoke(_)
+            | Self::LeaseKeepAlive(_)
+            | Self::LeaseTimeToLive(_)
+            | Self::LeaseLeases
+            | Self::Status
+            | Self::Hash
+            | Self::HashKv(_)
+            | Self::Defragment
+            | Self::Alarm(_)
+            | Self::MemberList(_)
+            | Self::MemberAdd(_)
+            | Self::Downgrade(_)
+            | Self::Health(_)
+            | Self::Unknown(_) => None,
         }
     }
 }

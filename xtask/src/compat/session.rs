@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use etched_proto::etcdserverpb as pb;
+use pb::downgrade_request::DowngradeAction;
 use pb::watch_request::RequestUnion;
 
 use super::accepted::{self, Past};
 use super::diff;
 use super::generate::{Generator, Step, View};
-use super::normal::{Context, Leases, normalise};
+use super::normal::{Context, Leases, Members, normalise};
 use super::request::{Answer, Outcome, Request};
 use super::side::Side;
 use super::watching::{Item, Received, Stream};
@@ -25,6 +26,8 @@ const STREAMS_MAX: usize = 4;
 const SETTLED_AFTER: Duration = Duration::from_millis(400);
 /// So long the events of an answered write may be on their way.
 const DELIVERED_AFTER: Duration = Duration::from_millis(20);
+/// So long both sides may need until their stores have the version that the cluster has; both look every few seconds.
+const VERSION_PATIENCE: Duration = Duration::from_secs(20);
 /// So long both sides may need until their watches have got the same.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,6 +57,7 @@ pub(super) struct Session {
     generator: Generator,
     view: View,
     leases: Leases,
+    members: Members,
     streams: Vec<Pair>,
     /// When the last watch of the past was created, and the last compaction was left to the background.
     watched_past: Instant,
@@ -78,6 +82,7 @@ impl Session {
             generator: Generator::new(seed),
             view: View { attach_drawn: seed % 4 == 3, ..View::default() },
             leases: Leases::default(),
+            members: Members::default(),
             streams: Vec::new(),
             watched_past: now,
             compacted: now,
@@ -135,6 +140,7 @@ impl Session {
             Step::Compare => self.compare_streams().await,
             Step::Expire => self.expire().await?,
             Step::Restart => self.restart().await?,
+            Step::Downgrade => self.downgrade().await,
         }
         Ok(())
     }
@@ -165,13 +171,17 @@ impl Session {
     async fn call(&mut self, request: Request) -> Outcome {
         let mut for_ours = request.clone();
         for_ours.rename_leases(&|id| self.leases.to_ours(id));
+        if let Some(member) = for_ours.member_mut() {
+            *member = self.members.to_ours(*member);
+        }
         let (mut reference, mut ours) =
             tokio::join!(self.reference.call(request.clone()), self.ours.call(for_ours));
         self.tally.calls += 1;
         self.tally.refused += u64::from(reference.is_err() && ours.is_err());
         *self.tally.answers.entry(describe(&request, &reference)).or_default() += 1;
         self.learn(&request, &reference, &ours);
-        let context = Context { leases: &self.leases, hashes_comparable: !self.view.attach_drawn };
+        let hashes_comparable = !self.view.attach_drawn;
+        let context = Context { leases: &self.leases, members: &self.members, hashes_comparable };
         normalise(&mut reference, &mut ours, &context);
         if reference != ours && !accepted::is_accepted(&request, &reference, &ours, &self.past) {
             let what = format!("{request:#?}");
@@ -190,6 +200,12 @@ impl Session {
             {
                 self.leases.add(a.id, b.id);
                 self.view.drawn.push(a.id);
+            }
+            (Request::MemberAdd(_), Ok(Answer::MemberAdd(a)), Ok(Answer::MemberAdd(b))) => {
+                if let (Some(a), Some(b)) = (&a.member, &b.member) {
+                    self.members.add(a.id, b.id);
+                    self.view.members.push(a.id);
+                }
             }
             (Request::Compact(compact), Ok(_), _) => self.view.compacted = compact.revision,
             _ => {}
@@ -306,6 +322,28 @@ impl Session {
         Ok(())
     }
 
+    /// Allows members of an older version and takes that back; what the store says of its version follows in the
+    /// background.
+    async fn downgrade(&mut self) {
+        for (action, stored) in [(DowngradeAction::Enable, "3.6.0"), (DowngradeAction::Cancel, "3.7.0")] {
+            let request = pb::DowngradeRequest { action: action.into(), version: "3.6.0".to_owned() };
+            self.call(Request::Downgrade(request.clone())).await.ok();
+            let deadline = Instant::now() + VERSION_PATIENCE;
+            while Instant::now() < deadline && !self.have_stored(stored).await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.call(Request::Downgrade(request)).await.ok();
+            self.call(Request::Status).await.ok();
+        }
+    }
+
+    async fn have_stored(&self, version: &str) -> bool {
+        let (reference, ours) =
+            tokio::join!(self.reference.call(Request::Status), self.ours.call(Request::Status));
+        let has_it = |outcome: &Outcome| matches!(outcome, Ok(Answer::Status(status)) if status.storage_version == version);
+        has_it(&reference) && has_it(&ours)
+    }
+
     /// Streams end with their servers; everything else must be there again.
     async fn restart(&mut self) -> Result<()> {
         tokio::time::sleep_until((self.compacted + SETTLED_AFTER).into()).await;
@@ -366,6 +404,12 @@ fn revision_of(answer: &Answer) -> i64 {
         Answer::Defragment(defragment) => defragment.header,
         Answer::Alarm(alarm) => alarm.header,
         Answer::MemberList(list) => list.header,
+        Answer::MemberAdd(added) => added.header,
+        Answer::MemberUpdate(updated) => updated.header,
+        Answer::MemberRemove(removed) => removed.header,
+        Answer::MemberPromote(promoted) => promoted.header,
+        Answer::MoveLeader(moved) => moved.header,
+        Answer::Downgrade(downgrade) => downgrade.header,
         Answer::Health(_) => None,
     };
     header.map_or(0, |header| header.revision)

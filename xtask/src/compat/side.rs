@@ -109,8 +109,23 @@ impl Side {
             ),
             Request::Alarm(alarm) => Answer::Alarm(self.maintenance().alarm(alarm).await?.into_inner()),
             Request::MemberList(list) => {
-                let mut cluster = ClusterClient::new(self.channel.clone());
-                Answer::MemberList(cluster.member_list(list).await?.into_inner())
+                Answer::MemberList(self.cluster().member_list(list).await?.into_inner())
+            }
+            Request::MemberAdd(add) => Answer::MemberAdd(self.cluster().member_add(add).await?.into_inner()),
+            Request::MemberUpdate(update) => {
+                Answer::MemberUpdate(self.cluster().member_update(update).await?.into_inner())
+            }
+            Request::MemberRemove(remove) => {
+                Answer::MemberRemove(self.cluster().member_remove(remove).await?.into_inner())
+            }
+            Request::MemberPromote(promote) => {
+                Answer::MemberPromote(self.cluster().member_promote(promote).await?.into_inner())
+            }
+            Request::MoveLeader(moved) => {
+                Answer::MoveLeader(self.maintenance().move_leader(moved).await?.into_inner())
+            }
+            Request::Downgrade(downgrade) => {
+                Answer::Downgrade(self.maintenance().downgrade(downgrade).await?.into_inner())
             }
             Request::Health(service) => {
                 let mut health = HealthClient::new(self.channel.clone());
@@ -127,6 +142,10 @@ impl Side {
 
     fn lease(&self) -> LeaseClient<Channel> {
         LeaseClient::new(self.channel.clone())
+    }
+
+    fn cluster(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone())
     }
 
     fn maintenance(&self) -> MaintenanceClient<Channel> {

@@ -40,6 +40,13 @@ pub(crate) struct Options {
     writers: u32,
 }
 
+impl Options {
+    /// As it is without options.
+    pub(crate) fn of_ci() -> Self {
+        Self { server_bin: None, reference_bin: None, dir: shared_memory(), writers: 4 }
+    }
+}
+
 /// Runs all steps.
 ///
 /// # Errors

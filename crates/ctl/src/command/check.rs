@@ -48,7 +48,7 @@ impl Load {
 pub(super) async fn perf(context: &Context) -> Result<(), Failure> {
     let load = Load::of(context)?;
     let prefix = prefix(context, "/etcdctl-check-perf/");
-    let client = context.client()?;
+    let client = context.client().await?;
     require_no_keys(&client, &prefix, "'").await?;
     let bar = Bar::new(PERF_DURATION.as_secs());
     let workers = Workers::start(context, load.clients, &prefix, [256, 1024])?;
@@ -69,9 +69,9 @@ pub(super) async fn perf(context: &Context) -> Result<(), Failure> {
 pub(super) async fn datascale(context: &Context) -> Result<(), Failure> {
     let load = Load::of(context)?;
     let prefix = prefix(context, "/etcdctl-check-datascale/");
-    let client = context.client()?;
+    let client = context.client().await?;
     require_no_keys(&client, &prefix, "").await?;
-    let first = context.client_of(&context.endpoints[0])?;
+    let first = context.client_of(&context.endpoints[0]).await?;
     let before = memory_of(&first, "before").await?;
     let Load { clients, writes, .. } = load;
     write(
@@ -136,7 +136,7 @@ async fn clean_up(context: &Context, client: &Client, prefix: &str) -> Result<()
         for endpoint in &context.endpoints {
             let quoted = quote(endpoint.as_bytes());
             write(format!("Defragmenting {quoted}\n").as_bytes())?;
-            context.client_of(endpoint)?.with_timeout(Some(CLEANUP_TIMEOUT)).defragment().await?;
+            context.client_of(endpoint).await?.with_timeout(Some(CLEANUP_TIMEOUT)).defragment().await?;
             write(format!("Defragmented {quoted}\n").as_bytes())?;
         }
     }
@@ -177,7 +177,7 @@ impl Workers {
         let receiver = Arc::new(Mutex::new(receiver));
         let mut tasks = JoinSet::new();
         for _ in 0..count {
-            let client = context.client()?.with_timeout(None);
+            let client = context.lazy_client()?.with_timeout(None);
             tasks.spawn(work(client, Arc::clone(&receiver), prefix.to_owned(), bytes));
         }
         Ok(Self { orders, tasks })

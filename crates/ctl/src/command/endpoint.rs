@@ -13,7 +13,7 @@ use crate::output::{Answer, Format, Health, unhealthy};
 pub(super) async fn health(context: &Context) -> Result<(), Failure> {
     let mut checks = JoinSet::new();
     for endpoint in context.endpoints_to_ask().await? {
-        let client = context.client_of(&endpoint)?;
+        let client = context.lazy_client_of(&endpoint)?;
         checks.spawn(health_of(endpoint, client));
     }
     // The order is that of the answers.
@@ -60,7 +60,7 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
     let mut all = Vec::new();
     let mut failed = false;
     for endpoint in context.endpoints_to_ask().await? {
-        match context.client_of(&endpoint)?.status().await {
+        match context.client_of(&endpoint).await?.status().await {
             Ok(status) => all.push((endpoint, status)),
             Err(error) => {
                 failed = true;
@@ -76,7 +76,7 @@ pub(super) async fn hash_kv(context: &Context) -> Result<(), Failure> {
     let mut all = Vec::new();
     let mut failure = None;
     for endpoint in context.endpoints_to_ask().await? {
-        match context.client_of(&endpoint)?.hash_kv(context.args.int("rev")).await {
+        match context.client_of(&endpoint).await?.hash_kv(context.args.int("rev")).await {
             Ok(response) => all.push((endpoint, response)),
             Err(error) => {
                 eprintln!("Failed to get the hash of endpoint {endpoint} ({})", text_of(&error));

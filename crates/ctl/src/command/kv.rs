@@ -25,7 +25,7 @@ pub(super) async fn get(context: &Context) -> Result<(), Failure> {
     if values_only && context.style.format != Format::Simple {
         return Err(Failure::arguments("print-value-only is only for `--write-out=simple`"));
     }
-    let client = context.client()?;
+    let client = context.client().await?;
     if !args.bool("stream") {
         let response = client.get(get).await?;
         return context.print(&Answer::Get { response, values_only });
@@ -142,7 +142,7 @@ pub(super) async fn put(context: &Context) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         Ok(value)
     })?;
-    let response = context.client()?.put(put).await?;
+    let response = context.client().await?.put(put).await?;
     context.print(&Answer::Put(response))
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn del(context: &Context) -> Result<(), Failure> {
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    let response = context.client()?.delete(del).await?;
+    let response = context.client().await?.delete(del).await?;
     context.print(&Answer::Del(response))
 }
 
@@ -214,7 +214,7 @@ pub(super) async fn compaction(context: &Context) -> Result<(), Failure> {
         return Err(Failure::arguments("compaction command needs 1 argument"));
     };
     let revision = parse_int(revision, 10).map_err(|why| Failure::new(Exit::Request, why))?;
-    let client = context.client()?;
+    let client = context.client().await?;
     if context.args.bool("physical") {
         client.compact_physical(revision).await?;
     } else {

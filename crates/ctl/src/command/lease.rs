@@ -19,7 +19,7 @@ fn only(context: &Context, otherwise: &str) -> Result<Vec<u8>, Failure> {
 pub(super) async fn grant(context: &Context) -> Result<(), Failure> {
     let ttl = only(context, "lease grant command needs TTL argument")?;
     let ttl = parse_int(&ttl, 10).map_err(|why| Failure::arguments(format!("bad TTL ({why})")))?;
-    match context.client()?.lease_grant(ttl).await {
+    match context.client().await?.lease_grant(ttl).await {
         Ok(response) => context.print(&Answer::LeaseGrant(response)),
         Err(error) => {
             Err(Failure::new(Exit::Request, format!("failed to grant lease ({})", text_of(&error))))
@@ -29,7 +29,7 @@ pub(super) async fn grant(context: &Context) -> Result<(), Failure> {
 
 pub(super) async fn revoke(context: &Context) -> Result<(), Failure> {
     let id = lease_id(&only(context, "lease revoke command needs 1 argument")?, "lease ID arg")?;
-    match context.client()?.lease_revoke(id).await {
+    match context.client().await?.lease_revoke(id).await {
         Ok(response) => context.print(&Answer::LeaseRevoke { id, response }),
         Err(error) => {
             Err(Failure::new(Exit::Request, format!("failed to revoke lease ({})", text_of(&error))))
@@ -41,7 +41,7 @@ pub(super) async fn time_to_live(context: &Context) -> Result<(), Failure> {
     let id =
         lease_id(&only(context, "lease timetolive command needs lease ID as argument")?, "lease ID arg")?;
     let with_keys = context.args.bool("keys");
-    let client = context.client()?;
+    let client = context.client().await?;
     let response = if with_keys {
         client.lease_time_to_live_with_keys(id).await?
     } else {
@@ -51,14 +51,14 @@ pub(super) async fn time_to_live(context: &Context) -> Result<(), Failure> {
 }
 
 pub(super) async fn list(context: &Context) -> Result<(), Failure> {
-    let response = context.client()?.lease_leases().await?;
+    let response = context.client().await?.lease_leases().await?;
     context.print(&Answer::LeaseList(response))
 }
 
 pub(super) async fn keep_alive(context: &Context) -> Result<(), Failure> {
     let id =
         lease_id(&only(context, "lease keep-alive command needs lease ID as argument")?, "lease ID arg")?;
-    let client = context.client()?;
+    let client = context.client().await?;
     if context.args.bool("once") {
         let response = client
             .lease_keep_alive_once(id)

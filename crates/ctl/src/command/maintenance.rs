@@ -13,7 +13,7 @@ pub(super) async fn alarm_list(context: &Context) -> Result<(), Failure> {
     if !context.args.all().is_empty() {
         return Err(Failure::arguments("alarm list command accepts no arguments"));
     }
-    let response = context.client()?.alarm_list().await?;
+    let response = context.client().await?.alarm_list().await?;
     context.print(&Answer::Alarm(response))
 }
 
@@ -21,7 +21,7 @@ pub(super) async fn alarm_disarm(context: &Context) -> Result<(), Failure> {
     if !context.args.all().is_empty() {
         return Err(Failure::arguments("alarm disarm command accepts no arguments"));
     }
-    let client = context.client()?;
+    let client = context.client().await?;
     let mut disarmed = AlarmResponse::default();
     for alarm in client.alarm_list().await?.alarms {
         disarmed.alarms.extend(client.alarm_disarm(alarm).await?.alarms);
@@ -32,7 +32,7 @@ pub(super) async fn alarm_disarm(context: &Context) -> Result<(), Failure> {
 pub(super) async fn defrag(context: &Context) -> Result<(), Failure> {
     let mut failed = false;
     for endpoint in context.endpoints_to_ask().await? {
-        let client = context.client_of(&endpoint)?;
+        let client = context.client_of(&endpoint).await?;
         let start = Instant::now();
         let result = client.defragment().await;
         let took = duration::format(start.elapsed());
@@ -57,7 +57,7 @@ pub(super) async fn move_leader(context: &Context) -> Result<(), Failure> {
     };
     let target = member_id(target).map_err(Failure::arguments)?;
     for endpoint in &context.endpoints {
-        let client = context.client_of(endpoint)?;
+        let client = context.client_of(endpoint).await?;
         let status = client.status().await?;
         let leader = status.leader;
         if status.header.is_some_and(|header| header.member_id == leader) {
@@ -73,13 +73,13 @@ pub(super) async fn downgrade(context: &Context, step: DowngradeStep) -> Result<
     let response = match step {
         DowngradeStep::Validate => {
             let version = target_version(context)?;
-            context.client()?.downgrade_validate(version).await?
+            context.client().await?.downgrade_validate(version).await?
         }
         DowngradeStep::Enable => {
             let version = target_version(context)?;
-            context.client()?.downgrade_enable(version).await?
+            context.client().await?.downgrade_enable(version).await?
         }
-        DowngradeStep::Cancel => context.client()?.downgrade_cancel().await?,
+        DowngradeStep::Cancel => context.client().await?.downgrade_cancel().await?,
     };
     context.print(&Answer::Downgrade { step, response })
 }

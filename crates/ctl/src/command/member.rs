@@ -8,7 +8,7 @@ use crate::output::{Answer, Format, MemberChange};
 use crate::text::quote::quote;
 
 pub(super) async fn list(context: &Context) -> Result<(), Failure> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let response = match context.args.text("consistency") {
         "" | "l" => client.member_list().await?,
         "s" => client.member_list_serializable().await?,
@@ -27,7 +27,7 @@ pub(super) async fn add(context: &Context) -> Result<(), Failure> {
         [..] => return Err(Failure::arguments(too_many(&words))),
     };
     let urls = peer_urls(context)?;
-    let client = context.client()?;
+    let client = context.client().await?;
     let response = if context.args.bool("learner") {
         client.member_add_learner(urls).await?
     } else {
@@ -69,21 +69,21 @@ fn settings(name: &str, urls: &str, response: &MemberAddResponse) -> String {
 
 pub(super) async fn remove(context: &Context) -> Result<(), Failure> {
     let id = only_member_id(context)?;
-    let response = context.client()?.member_remove(id).await?;
+    let response = context.client().await?.member_remove(id).await?;
     let response = MemberListResponse { header: response.header, members: response.members };
     context.print(&Answer::MemberChanged { change: MemberChange::Removed, id, response })
 }
 
 pub(super) async fn update(context: &Context) -> Result<(), Failure> {
     let id = only_member_id(context)?;
-    let response = context.client()?.member_update(id, peer_urls(context)?).await?;
+    let response = context.client().await?.member_update(id, peer_urls(context)?).await?;
     let response = MemberListResponse { header: response.header, members: response.members };
     context.print(&Answer::MemberChanged { change: MemberChange::Updated, id, response })
 }
 
 pub(super) async fn promote(context: &Context) -> Result<(), Failure> {
     let id = only_member_id(context)?;
-    let response = context.client()?.member_promote(id).await?;
+    let response = context.client().await?.member_promote(id).await?;
     let response = MemberListResponse { header: response.header, members: response.members };
     context.print(&Answer::MemberChanged { change: MemberChange::Promoted, id, response })
 }

@@ -1,11 +1,15 @@
 //! The commands that need the cluster: one file per family.
 
+mod auth;
 mod check;
+mod child;
 mod endpoint;
 mod kv;
 mod lease;
 mod maintenance;
 mod member;
+mod mirror;
+mod recipes;
 mod snapshot;
 mod txn;
 mod watch;
@@ -16,7 +20,7 @@ use etched_client::{Client, Options};
 
 use crate::args::Args;
 use crate::connection;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, text_of};
 use crate::output::{Answer, DowngradeStep, Format, Style};
 use crate::spec::{Action, Flag, GLOBAL_FLAGS};
 use crate::text::number::{parse_int, parse_uint};
@@ -62,6 +66,25 @@ pub(crate) async fn run(action: Action, context: Context) -> Result<(), Failure>
         Action::AlarmList => maintenance::alarm_list(&context).await,
         Action::AlarmDisarm => maintenance::alarm_disarm(&context).await,
         Action::Defrag => maintenance::defrag(&context).await,
+        Action::AuthEnable => auth::enable(&context).await,
+        Action::AuthDisable => auth::disable(&context).await,
+        Action::AuthStatus => auth::status(&context).await,
+        Action::UserAdd => auth::user_add(&context).await,
+        Action::UserDelete => auth::user_delete(&context).await,
+        Action::UserGet => auth::user_get(&context).await,
+        Action::UserList => auth::user_list(&context).await,
+        Action::UserPasswd => auth::user_passwd(&context).await,
+        Action::UserGrantRole => auth::user_grant_role(&context).await,
+        Action::UserRevokeRole => auth::user_revoke_role(&context).await,
+        Action::RoleAdd => auth::role_add(&context).await,
+        Action::RoleDelete => auth::role_delete(&context).await,
+        Action::RoleGet => auth::role_get(&context).await,
+        Action::RoleList => auth::role_list(&context).await,
+        Action::RoleGrantPermission => auth::role_grant_permission(&context).await,
+        Action::RoleRevokePermission => auth::role_revoke_permission(&context).await,
+        Action::Lock => recipes::lock(&context).await,
+        Action::Elect => recipes::elect(&context).await,
+        Action::MakeMirror => mirror::make_mirror(&context).await,
         Action::Version | Action::Completion | Action::Options | Action::Help => {
             unreachable!("these need no cluster, and were run already")
         }
@@ -76,11 +99,6 @@ impl Context {
                 .iter()
                 .for_each(|flag| eprintln!("{}={}", crate::env::name_of(flag), shown(flag, &args)));
         }
-        if ["user", "password", "auth-jwt-token"].into_iter().any(|flag| args.is_given(flag)) {
-            eprintln!(
-                "Warning: authentication is not supported by this version; requests are sent without a user."
-            );
-        }
         let format = Format::of(if args.is_given("write-out") { args.text("write-out") } else { "simple" })?;
         let endpoints = connection::endpoints(&args)?;
         let options = connection::options(&args)?;
@@ -88,13 +106,23 @@ impl Context {
         Ok(Self { args, endpoints, style, options })
     }
 
-    /// A client of all endpoints.
-    fn client(&self) -> Result<Client, Failure> {
+    /// A client of all endpoints, signed in.
+    async fn client(&self) -> Result<Client, Failure> {
+        signed_in(self.lazy_client()?, self).await
+    }
+
+    /// A client of one endpoint, signed in.
+    async fn client_of(&self, endpoint: &str) -> Result<Client, Failure> {
+        signed_in(self.lazy_client_of(endpoint)?, self).await
+    }
+
+    /// A client of all endpoints that signs in with its first request.
+    fn lazy_client(&self) -> Result<Client, Failure> {
         Ok(Client::connect_lazy(&self.endpoints, self.options.clone())?)
     }
 
-    /// A client of one endpoint.
-    fn client_of(&self, endpoint: &str) -> Result<Client, Failure> {
+    /// A client of one endpoint that signs in with its first request.
+    fn lazy_client_of(&self, endpoint: &str) -> Result<Client, Failure> {
         Ok(Client::connect_lazy([endpoint], self.options.clone())?)
     }
 
@@ -103,10 +131,10 @@ impl Context {
         if !self.args.bool("cluster") {
             return Ok(self.endpoints.clone());
         }
-        match self.client()?.member_list().await {
+        match self.client().await?.member_list().await {
             Ok(list) => Ok(list.members.into_iter().flat_map(|member| member.client_ur_ls).collect()),
             Err(error) => {
-                let text = crate::failure::text_of(&error);
+                let text = text_of(&error);
                 Err(Failure::new(
                     Exit::Request,
                     format!("failed to fetch endpoints from etcd cluster member list: {text}"),
@@ -119,6 +147,15 @@ impl Context {
     fn print(&self, answer: &Answer) -> Result<(), Failure> {
         write(&answer.render(self.style)?)
     }
+}
+
+/// The client, which has exchanged its password for a token if it has one; it may take as long as a dial.
+async fn signed_in(client: Client, context: &Context) -> Result<Client, Failure> {
+    if context.options.credentials.is_some() {
+        let hasty = client.with_timeout(Some(context.options.dial_timeout));
+        hasty.sign_in().await.map_err(|error| Failure::new(Exit::Connection, text_of(&error)))?;
+    }
+    Ok(client)
 }
 
 /// Writes to standard output at once.

@@ -33,7 +33,7 @@ pub(super) async fn save(context: &Context) -> Result<(), Failure> {
     };
     // A large storage takes its time, so there is a limit only if somebody asks for one.
     let limit = context.options.request_timeout.filter(|_| context.args.is_given("command-timeout"));
-    let client = context.client()?.with_timeout(limit);
+    let client = context.client().await?.with_timeout(limit);
     let mut part_path = path.as_os_str().to_owned();
     part_path.push(".part");
     let saving = fetch(&client, endpoint, Part::create(part_path.into())?, path);

@@ -28,7 +28,7 @@ pub(super) async fn txn(context: &Context) -> Result<(), Failure> {
     let or_else = block(&mut input, parse_op)?;
     drop(input);
     let txn = Txn::new().when(compares).then(then).or_else(or_else);
-    let response = context.client()?.with_timeout(None).txn(txn).await?;
+    let response = context.client().await?.with_timeout(None).txn(txn).await?;
     context.print(&Answer::Txn(response))
 }
 

@@ -1,8 +1,6 @@
 //! `watch`: prints changes, or runs a command for each of them; one watch from the arguments, or many from
 //! standard input.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::rc::Rc;
 
 use etched_client::{Client, Error, Keys, WatchNotice, WatchOptions};
@@ -11,6 +9,7 @@ use etched_proto::mvccpb::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use super::child::{not_started, os_words, status_text};
 use super::{Context, write};
 use crate::args::Args;
 use crate::failure::{Exit, Failure, text_of};
@@ -29,7 +28,7 @@ pub(super) async fn watch(context: Context) -> Result<(), Failure> {
     let mut options = context.options.clone();
     options.request_timeout = None;
     options.require_leader = true;
-    let client = Client::connect_lazy(&context.endpoints, options)?;
+    let client = super::signed_in(Client::connect_lazy(&context.endpoints, options)?, &context).await?;
     if context.args.bool("interactive") {
         return LocalSet::new().run_until(interactive(Rc::new(context), client)).await;
     }
@@ -137,8 +136,7 @@ fn canceled(context: &Context, error: &Error, header: Option<ResponseHeader>) ->
 
 /// Runs the command for a change, which it finds in its environment.
 async fn run_command(exec: &[Vec<u8>], revision: i64, event: &Event) -> Result<(), Failure> {
-    let words = exec.iter().map(|word| std::os::unix::ffi::OsStringExt::from_vec(word.clone()));
-    let words: Vec<std::ffi::OsString> = words.collect();
+    let words = os_words(exec);
     let kv = event.kv.clone().unwrap_or_default();
     let status = tokio::process::Command::new(&words[0])
         .args(&words[1..])
@@ -156,29 +154,6 @@ async fn run_command(exec: &[Vec<u8>], revision: i64, event: &Event) -> Result<(
     let shown: Vec<_> = exec.iter().map(|word| quote(word)).collect();
     eprintln!("command [{}] error ({why})", shown.join(" "));
     Err(Failure::silent(Exit::Request))
-}
-
-fn not_started(program: &[u8], error: &std::io::Error) -> String {
-    match (error.kind(), program.contains(&b'/')) {
-        (std::io::ErrorKind::NotFound, false) => {
-            format!("exec: {}: executable file not found in $PATH", quote(program))
-        }
-        (std::io::ErrorKind::NotFound, true) => {
-            format!("fork/exec {}: no such file or directory", String::from_utf8_lossy(program))
-        }
-        (std::io::ErrorKind::PermissionDenied, _) => {
-            format!("fork/exec {}: permission denied", String::from_utf8_lossy(program))
-        }
-        _ => error.to_string(),
-    }
-}
-
-fn status_text(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal: {signal}"),
-        (None, None) => status.to_string(),
-    }
 }
 
 /// Reads watches, and questions for their progress, from standard input.

@@ -68,7 +68,27 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Option<String> {
                 page.blank();
             }
         }
+        Answer::AuthChanged { header, .. } => page.header(*header),
+        Answer::RoleGet { response, .. } => {
+            page.header(response.header);
+            for permission in &response.perm {
+                // The second blank is etcdctl's.
+                page.field("PermType", format!(" {}", permission.perm_type().as_str_name()));
+                page.field("Key", quote(&permission.key));
+                page.field("RangeEnd", quote(&permission.range_end));
+            }
+        }
+        Answer::RoleList(response) => {
+            page.header(response.header);
+            let roles: Vec<_> = response.roles.iter().map(|role| quote(role.as_bytes())).collect();
+            let line = format!("\"Roles\" : {}", roles.join(" "));
+            page.text.push_str(line.trim_end());
+            page.blank();
+        }
         Answer::MemberAdd(_)
+        | Answer::AuthStatus(_)
+        | Answer::UserGet { .. }
+        | Answer::UserList(_)
         | Answer::MemberChanged { .. }
         | Answer::MoveLeader { .. }
         | Answer::Downgrade { .. } => return None,

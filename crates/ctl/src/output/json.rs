@@ -2,8 +2,8 @@
 
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
-    AlarmMember, DeleteRangeResponse, Member, PutResponse, RangeResponse, ResponseHeader, StatusResponse,
-    TxnResponse,
+    AlarmMember, AuthRoleListResponse, AuthUserGetResponse, DeleteRangeResponse, Member, PutResponse,
+    RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
 };
 use etched_proto::mvccpb::{Event, KeyValue};
 
@@ -75,6 +75,28 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
             let alarms = response.alarms.iter().map(|alarm| self::alarm(alarm).finish());
             Object::new().header(response.header).list("alarms", alarms)
         }
+        Answer::AuthChanged { header, .. } => Object::new().header(*header),
+        Answer::AuthStatus(response) => Object::new()
+            .header(response.header)
+            .number("enabled", response.enabled)
+            .number("authRevision", response.auth_revision),
+        Answer::RoleGet { response, .. } => {
+            let permissions = response.perm.iter().map(|permission| {
+                Object::new()
+                    .number("permType", permission.perm_type)
+                    .bytes("key", &permission.key)
+                    .bytes("range_end", &permission.range_end)
+                    .finish()
+            });
+            Object::new().header(response.header).list("perm", permissions)
+        }
+        Answer::RoleList(AuthRoleListResponse { header, roles })
+        | Answer::UserGet { response: AuthUserGetResponse { header, roles }, .. } => {
+            Object::new().header(*header).list("roles", roles.iter().map(|role| string(role)))
+        }
+        Answer::UserList(response) => Object::new()
+            .header(response.header)
+            .list("users", response.users.iter().map(|user| string(user))),
     }
     .finish();
     line.push('\n');

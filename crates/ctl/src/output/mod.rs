@@ -12,7 +12,8 @@ use std::time::Duration;
 
 pub(crate) use self::simple::{event_name, unhealthy};
 use etched_proto::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse,
+    AlarmResponse, AuthRoleGetResponse, AuthRoleListResponse, AuthStatusResponse, AuthUserGetResponse,
+    AuthUserListResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
     MemberAddResponse, MemberListResponse, MoveLeaderResponse, PutResponse, RangeResponse, ResponseHeader,
     StatusResponse, TxnResponse,
@@ -95,6 +96,23 @@ pub(crate) enum Answer {
     Status(Vec<(String, StatusResponse)>),
     HashKv(Vec<(String, HashKvResponse)>),
     Alarm(AlarmResponse),
+    /// A user or role was changed.
+    AuthChanged {
+        /// What is said about it.
+        said: String,
+        header: Option<ResponseHeader>,
+    },
+    AuthStatus(AuthStatusResponse),
+    RoleGet {
+        role: String,
+        response: AuthRoleGetResponse,
+    },
+    RoleList(AuthRoleListResponse),
+    UserGet {
+        user: String,
+        response: AuthUserGetResponse,
+    },
+    UserList(AuthUserListResponse),
 }
 
 /// How a member was changed.

@@ -1,6 +1,6 @@
 //! The format `protobuf`: the answer's bytes, as the server sent them.
 
-use etched_proto::etcdserverpb::{ResponseHeader, WatchResponse};
+use etched_proto::etcdserverpb::{AuthUserAddResponse, ResponseHeader, WatchResponse};
 use prost::Message;
 
 use super::{Answer, WatchAnswer};
@@ -25,6 +25,13 @@ pub(super) fn render(answer: &Answer) -> Option<Vec<u8>> {
         Answer::MoveLeader { response, .. } => Some(response.encode_to_vec()),
         Answer::Downgrade { response, .. } => Some(response.encode_to_vec()),
         Answer::Alarm(response) => Some(response.encode_to_vec()),
+        // All answers to changes of users and roles look alike.
+        Answer::AuthChanged { header, .. } => Some(AuthUserAddResponse { header: *header }.encode_to_vec()),
+        Answer::AuthStatus(response) => Some(response.encode_to_vec()),
+        Answer::RoleGet { response, .. } => Some(response.encode_to_vec()),
+        Answer::RoleList(response) => Some(response.encode_to_vec()),
+        Answer::UserGet { response, .. } => Some(response.encode_to_vec()),
+        Answer::UserList(response) => Some(response.encode_to_vec()),
         Answer::Watch(watch) => Some(watch_response(watch).encode_to_vec()),
         Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => None,
     }

@@ -1,5 +1,9 @@
 //! The format `simple`: keys and values as they are, everything else in a line.
 
+use bytes::Bytes;
+use etched_client::Keys;
+use etched_proto::authpb::Permission;
+use etched_proto::authpb::permission::Type;
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
     AlarmMember, AlarmType, DeleteRangeResponse, LeaseTimeToLiveResponse, MemberAddResponse, PutResponse,
@@ -62,6 +66,19 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Vec<u8> {
         Answer::Status(all) => all.iter().for_each(|status| page.row(&rows::status(status))),
         Answer::HashKv(all) => all.iter().for_each(|hash| page.row(&rows::hash_kv(hash))),
         Answer::Alarm(response) => response.alarms.iter().for_each(|alarm| page.line(&alarm_text(alarm))),
+        Answer::AuthChanged { said, .. } => page.line(said),
+        Answer::AuthStatus(response) => {
+            page.line(&format!("Authentication Status: {}", response.enabled));
+            page.line(&format!("AuthRevision: {}", response.auth_revision));
+        }
+        Answer::RoleGet { role, response } => page.role(role, &response.perm),
+        Answer::RoleList(response) => response.roles.iter().for_each(|role| page.line(role)),
+        Answer::UserGet { user, response } => {
+            page.line(&format!("User: {user}"));
+            let roles: String = response.roles.iter().map(|role| format!(" {role}")).collect();
+            page.line(&format!("Roles:{roles}"));
+        }
+        Answer::UserList(response) => response.users.iter().for_each(|user| page.line(user)),
     }
     page.bytes
 }
@@ -171,6 +188,36 @@ impl Page {
     fn member_changed(&mut self, id: u64, done: &str, header: Option<ResponseHeader>) {
         let cluster = header.unwrap_or_default().cluster_id;
         self.line(&format!("Member {id:16x} {done} cluster {cluster:16x}"));
+    }
+
+    fn role(&mut self, role: &str, permissions: &[Permission]) {
+        self.line(&format!("Role {role}"));
+        // The first role of all may do everything, and need not say so.
+        let everything = [Permission {
+            perm_type: Type::Readwrite.into(),
+            key: Bytes::new(),
+            range_end: Bytes::from_static(b"\0"),
+        }];
+        let permissions = if role == "root" && permissions.is_empty() { &everything } else { permissions };
+        for (heading, other) in [("KV Read:", Type::Write), ("KV Write:", Type::Read)] {
+            self.line(heading);
+            permissions.iter().filter(|one| one.perm_type() != other).for_each(|one| self.permission(one));
+        }
+    }
+
+    fn permission(&mut self, permission: &Permission) {
+        let Permission { key, range_end, .. } = permission;
+        let mut line = match &range_end[..] {
+            b"" => [b"\t", &key[..]].concat(),
+            b"\0" => [b"\t[", &key[..], b", <open ended>"].concat(),
+            end => [b"\t[", &key[..], b", ", end, b")"].concat(),
+        };
+        let is_prefix = !key.is_empty() && Keys::prefix(key.clone()).range_end() == &range_end[..];
+        if is_prefix {
+            line.extend_from_slice(&[b" (prefix ", &key[..], b")"].concat());
+        }
+        self.bytes.extend_from_slice(&line);
+        self.line("");
     }
 
     fn health(&mut self, health: &Health) {

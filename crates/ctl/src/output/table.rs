@@ -45,7 +45,13 @@ pub(super) fn render(answer: &Answer) -> Option<String> {
         | Answer::MemberChanged { .. }
         | Answer::MoveLeader { .. }
         | Answer::Downgrade { .. }
-        | Answer::Alarm(_) => None,
+        | Answer::Alarm(_)
+        | Answer::AuthChanged { .. }
+        | Answer::AuthStatus(_)
+        | Answer::RoleGet { .. }
+        | Answer::RoleList(_)
+        | Answer::UserGet { .. }
+        | Answer::UserList(_) => None,
     }
 }
 

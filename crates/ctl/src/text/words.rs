@@ -1,5 +1,7 @@
 //! Splits a line into words: double quotes have escapes, single quotes have none.
 
+use std::io::Read;
+
 use super::quote::unquote_prefix;
 
 /// The words of a line. A quote that is not closed, or not at the beginning of a word, is a character like any other.
@@ -15,6 +17,21 @@ pub(crate) fn split(line: &[u8]) -> Vec<Vec<u8>> {
         rest = after.trim_ascii_start();
     }
     words
+}
+
+/// The first word of a text that is read byte by byte, so that what follows stays unread; empty if a line ends before.
+pub(crate) fn first_word(input: &mut impl Read) -> String {
+    let mut word = Vec::new();
+    let mut byte = [0];
+    while matches!(input.read(&mut byte), Ok(1)) {
+        match byte[0] {
+            b'\n' => break,
+            space if space.is_ascii_whitespace() && word.is_empty() => {}
+            space if space.is_ascii_whitespace() => break,
+            other => word.push(other),
+        }
+    }
+    String::from_utf8_lossy(&word).into_owned()
 }
 
 fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
@@ -34,6 +51,15 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         split(line.as_bytes()).into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_first_word_leaves_the_rest_alone() {
+        let mut text = &b"  secret word\n"[..];
+        assert_eq!(first_word(&mut text), "secret");
+        assert_eq!(text, b"word\n");
+        assert_eq!(first_word(&mut &b"\nsecret"[..]), "");
+        assert_eq!(first_word(&mut &b""[..]), "");
     }
 
     #[test]

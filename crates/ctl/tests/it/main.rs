@@ -13,6 +13,8 @@ mod etcd;
 #[path = "../../../client/tests/it/ports.rs"]
 mod ports;
 
+mod auth;
 mod cluster;
 mod program;
+mod recipes;
 mod snapshot;

@@ -123,8 +123,11 @@ impl Member {
         1 + voters.filter(|member| self.leadership.is_active_since(member.id, since)).count()
     }
 
+    /// etcd looks at the URLs of an update only when it dials them, and ends itself if it cannot.
     pub(super) fn update_member(&mut self, caller: Caller, id: u64, mut peer_urls: Vec<String>, now_ns: u64) {
-        if let Err(refusal) = check_peer_urls(&peer_urls) {
+        if let Err(malformed) = check_peer_urls(&peer_urls) {
+            let is_member = self.applier.machine().members().get(id).is_some();
+            let refusal = if is_member { malformed } else { Refusal::MemberNotFound };
             return self.respond(caller, Err(refusal.into()));
         }
         peer_urls.sort();

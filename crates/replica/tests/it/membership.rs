@@ -61,6 +61,10 @@ fn a_cluster_grows_from_one_member_to_three() {
     assert!(matches!(refused, Refusal::MemberExists | Refusal::PeerUrlExists), "{refused:?}");
     let bad = Request::MemberAdd { peer_urls: vec!["nonsense".into()], is_learner: false, unix_seconds: 1 };
     assert_eq!(refusal(world.call(first, bad)), Refusal::MemberBadUrls);
+    let update = |id| Request::MemberUpdate { id, peer_urls: vec!["nonsense".into()] };
+    let id = world.node(first).members[0].id;
+    assert_eq!(refusal(world.call(first, update(id))), Refusal::MemberBadUrls);
+    assert_eq!(refusal(world.call(first, update(1))), Refusal::MemberNotFound, "as in etcd this comes first");
 }
 
 #[test]

@@ -110,9 +110,9 @@ impl Maintenance for MaintenanceService {
         request: Request<wire::MoveLeaderRequest>,
     ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
         let target = request.into_inner().target_id;
-        let answered = ask(&self.link, api::Request::MoveLeader { target }).await?;
-        let header = header(&self.link, 0, answered.revision, answered.raft_term);
-        Ok(Response::new(wire::MoveLeaderResponse { header }))
+        ask(&self.link, api::Request::MoveLeader { target }).await?;
+        // As etcd, which gives this answer no header.
+        Ok(Response::new(wire::MoveLeaderResponse::default()))
     }
 
     async fn downgrade(
