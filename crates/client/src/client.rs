@@ -54,6 +54,9 @@ impl Shared {
 /// The most attempts at one request, should it have no time limit and be refused for ever.
 const ATTEMPTS_MAX: usize = 100;
 
+/// How much earlier than here the deadline of a request may pass at the server.
+const DEADLINE_SLACK: Duration = Duration::from_millis(100);
+
 impl Client {
     /// Connects to the first of the endpoints that can be reached.
     ///
@@ -203,8 +206,9 @@ impl Client {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(failed)) => failed,
             };
-            if matches!(failure.error, Error::Timeout) {
-                // The connection watches the same deadline, and may be the first to see it pass.
+            let is_late = deadline.is_some_and(|deadline| Instant::now() + DEADLINE_SLACK >= deadline);
+            if matches!(failure.error, Error::Timeout) || failure.abandoned && is_late {
+                // The connection and the server watch the same deadline, and may be the first to see it pass.
                 pool.move_on(&connection);
                 return Err(out_of_time(effect, last_failure));
             }

@@ -232,7 +232,7 @@ fn first_positional(command: &Command, words: &[Vec<u8>]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{GET_FLAGS, ROOT};
+    use crate::spec::{GET_FLAGS, MIRROR_FLAGS, ROOT};
 
     fn words(line: &str) -> Vec<Vec<u8>> {
         line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect()
@@ -294,6 +294,16 @@ mod tests {
         for (line, message) in mistakes {
             assert_eq!(parse(line).unwrap_err(), message);
         }
+    }
+
+    #[test]
+    fn numbers_without_a_sign_have_none() {
+        let parse = |line: &str| Args::parse(&[MIRROR_FLAGS], &words(line));
+        assert_eq!(parse("--max-txn-ops=0x10").unwrap().int("max-txn-ops"), 16);
+        assert_eq!(
+            parse("--max-txn-ops=-1").unwrap_err(),
+            r#"invalid argument "-1" for "--max-txn-ops" flag: strconv.ParseUint: parsing "-1": invalid syntax"#
+        );
     }
 
     fn path(line: &str) -> String {

@@ -27,7 +27,6 @@ pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
     options.request_bytes_max = size("max-request-bytes").unwrap_or(options.request_bytes_max);
     options.response_bytes_max = size("max-recv-bytes").unwrap_or(options.response_bytes_max);
     options.tls = tls(args)?;
-    options.credentials = credentials(args)?;
     Ok(options)
 }
 
@@ -78,15 +77,25 @@ fn accepts_insecure(args: &Args) -> bool {
 }
 
 /// Who the user is; a missing password is asked for.
-fn credentials(args: &Args) -> Result<Option<Credentials>, Failure> {
+///
+/// # Errors
+///
+/// The password cannot be read.
+pub(crate) fn credentials(args: &Args) -> Result<Option<Credentials>, Failure> {
     match (args.text("auth-jwt-token"), args.text("user")) {
         ("", "") => Ok(None),
         ("", user) => {
             let (user, password) = user_and_password(user, args.text("password"), "Password: ")?;
-            Ok(Some(Credentials::password(user, password)))
+            Ok(credentials_of(user, password))
         }
         (token, _) => Ok(Some(Credentials::token(token))),
     }
+}
+
+/// Without a name or without a password nobody signs in, as with etcdctl.
+pub(crate) fn credentials_of(user: String, password: String) -> Option<Credentials> {
+    let is_somebody = !user.is_empty() && !password.is_empty();
+    is_somebody.then(|| Credentials::password(user, password))
 }
 
 /// Reads `name[:password]`; a password that is given apart leaves the name whole, and a missing one is asked for.

@@ -388,7 +388,7 @@ const ELECT_FLAGS: &[Flag] = &[Flag {
 const LOCK_FLAGS: &[Flag] =
     &[flag("ttl", Kind::Int, "10", "seconds after which a dead holder loses the lock")];
 
-const MIRROR_FLAGS: &[Flag] = &[
+pub(crate) const MIRROR_FLAGS: &[Flag] = &[
     flag(
         "dest-cacert",
         Kind::Text,

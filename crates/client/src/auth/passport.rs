@@ -116,7 +116,7 @@ impl Passport {
         match stubs().auth().authenticate(request).await {
             Ok(response) => match in_metadata(&response.into_inner().token) {
                 Ok(token) => Ok(self.accept(Some(token))),
-                Err(error) => Err(Failure { error, unsent: false, broken: false }),
+                Err(error) => Err(Failure { error, unsent: false, broken: false, abandoned: false }),
             },
             Err(status) => match Failure::of(status) {
                 failure if failure.error.kind() == ErrorKind::AuthNotEnabled => Ok(self.accept(None)),

@@ -182,6 +182,8 @@ pub(crate) struct Failure {
     pub(crate) unsent: bool,
     /// The connection is of no more use.
     pub(crate) broken: bool,
+    /// The server gave the request up, as it does when the time that the request has named is over.
+    pub(crate) abandoned: bool,
 }
 
 impl Failure {
@@ -189,20 +191,22 @@ impl Failure {
     pub(crate) fn of(status: Status) -> Self {
         let Some(source) = status.source() else {
             let error = Error::from_server_text(status.code(), status.message());
-            return Self { error, unsent: false, broken: false };
+            return Self { error, unsent: false, broken: false, abandoned: false };
         };
         if find::<tonic::TimeoutExpired>(source).is_some() {
-            return Self { error: Error::Timeout, unsent: false, broken: false };
+            return Self { error: Error::Timeout, unsent: false, broken: false, abandoned: false };
         }
-        let refused = find::<h2::Error>(source)
-            .is_some_and(|e| e.is_remote() && e.reason() == Some(h2::Reason::REFUSED_STREAM));
+        let is_reset =
+            |reason| find::<h2::Error>(source).is_some_and(|e| e.is_remote() && e.reason() == Some(reason));
+        let refused = is_reset(h2::Reason::REFUSED_STREAM);
+        let abandoned = is_reset(h2::Reason::CANCEL);
         // hyper says "canceled" only of requests that it never gave to the connection.
         let given_back = find::<hyper::Error>(source).is_some_and(hyper::Error::is_canceled);
         let undialled = find::<tonic::ConnectError>(source).is_some();
         let unsent = refused || given_back || undialled;
         let cause: Arc<dyn StdError + Send + Sync> = Arc::new(status);
         let error = if unsent { Error::Unreachable { cause: Some(cause) } } else { Error::Broken { cause } };
-        Self { error, unsent, broken: true }
+        Self { error, unsent, broken: true, abandoned }
     }
 
     /// The same failure at something that comes before the request, which was not sent then.

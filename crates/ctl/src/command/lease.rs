@@ -51,7 +51,8 @@ pub(super) async fn time_to_live(context: &Context) -> Result<(), Failure> {
 }
 
 pub(super) async fn list(context: &Context) -> Result<(), Failure> {
-    let response = context.client().await?.lease_leases().await?;
+    let response = context.client().await?.lease_leases().await;
+    let response = response.map_err(|error| Failure::new(Exit::Connection, text_of(&error)))?;
     context.print(&Answer::LeaseList(response))
 }
 

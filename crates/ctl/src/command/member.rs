@@ -76,7 +76,8 @@ pub(super) async fn remove(context: &Context) -> Result<(), Failure> {
 
 pub(super) async fn update(context: &Context) -> Result<(), Failure> {
     let id = only_member_id(context)?;
-    let response = context.client().await?.member_update(id, peer_urls(context)?).await?;
+    let urls = peer_urls(context)?;
+    let response = context.client().await?.member_update(id, urls).await?;
     let response = MemberListResponse { header: response.header, members: response.members };
     context.print(&Answer::MemberChanged { change: MemberChange::Updated, id, response })
 }
@@ -100,7 +101,34 @@ fn peer_urls(context: &Context) -> Result<Vec<String>, Failure> {
     if urls.is_empty() {
         return Err(Failure::arguments("member peer urls not provided"));
     }
-    Ok(urls.split(',').map(str::to_owned).collect())
+    let urls: Vec<_> = urls.split(',').map(str::to_owned).collect();
+    urls.iter().try_for_each(|url| check_url(url.trim())).map_err(|why| Failure::new(Exit::Request, why))?;
+    Ok(urls)
+}
+
+/// Whether a URL is one that members can have, in the words of etcd's client.
+fn check_url(url: &str) -> Result<(), String> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| {
+        let mut chars = scheme.chars();
+        chars.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && chars.all(|other| other.is_ascii_alphanumeric() || "+-.".contains(other))
+    });
+    match scheme {
+        Some("unix" | "unixs") => Ok(()),
+        Some("http" | "https") => {
+            let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let outside = host.rsplit_once(']').map_or(host, |(_, port)| port);
+            if outside.matches(':').count() != 1 {
+                return Err(format!("URL address does not have the form \"host:port\": {url}"));
+            }
+            if path.is_empty() { Ok(()) } else { Err(format!("URL must not contain a path: {url}")) }
+        }
+        None if url.split('/').next().is_some_and(|first| first.contains(':')) => {
+            Err(format!("parse {}: first path segment in URL cannot contain colon", quote(url.as_bytes())))
+        }
+        Some(_) | None => Err(format!("URL scheme must be http, https, unix, or unixs: {url}")),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +136,22 @@ mod tests {
     use etched_proto::etcdserverpb::Member;
 
     use super::*;
+
+    #[test]
+    fn urls_are_checked_before_they_are_sent() {
+        for url in ["http://a:1", "https://[::1]:2380", "unix://x", "unixs:///a/b"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for (url, why) in [
+            ("x", "URL scheme must be http, https, unix, or unixs: x"),
+            ("localhost:1", "URL scheme must be http, https, unix, or unixs: localhost:1"),
+            ("127.0.0.1:1", "parse \"127.0.0.1:1\": first path segment in URL cannot contain colon"),
+            ("http://a", "URL address does not have the form \"host:port\": http://a"),
+            ("http://a:1/b", "URL must not contain a path: http://a:1/b"),
+        ] {
+            assert_eq!(check_url(url), Err(why.to_owned()));
+        }
+    }
 
     #[test]
     fn a_url_among_the_arguments_is_taken_for_a_forgotten_flag() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use etched_client::{Client, Credentials, Delete, Error, Mirror, Op, Options, Put, Txn, WatchNotice};
+use etched_client::{Client, Delete, Error, Mirror, Op, Options, Put, Txn, WatchNotice};
 use etched_proto::mvccpb::Event;
 use etched_proto::mvccpb::event::EventType;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -23,8 +23,7 @@ pub(super) async fn make_mirror(context: &Context) -> Result<(), Failure> {
         return Err(Failure::arguments("make-mirror takes one destination argument"));
     };
     let destination = String::from_utf8_lossy(destination).into_owned();
-    let target =
-        super::signed_in(Client::connect_lazy([destination], target_options(context)?)?, context).await?;
+    let target = super::connect(&[destination], target_options(context)?).await?;
     let source = context.client().await?;
     if args.bool("no-dest-prefix") && !args.text("dest-prefix").is_empty() {
         return Err(Failure::arguments(
@@ -71,7 +70,7 @@ fn target_options(context: &Context) -> Result<Options, Failure> {
         user => {
             let (user, password) =
                 connection::user_and_password(user, args.text("dest-password"), "Destination Password: ")?;
-            Some(Credentials::password(user, password))
+            connection::credentials_of(user, password)
         }
     };
     Ok(options)

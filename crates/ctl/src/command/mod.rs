@@ -14,9 +14,10 @@ mod snapshot;
 mod txn;
 mod watch;
 
+use std::cell::OnceCell;
 use std::io::Write as _;
 
-use etched_client::{Client, Options};
+use etched_client::{Client, Credentials, Options};
 
 use crate::args::Args;
 use crate::connection;
@@ -31,7 +32,10 @@ pub(crate) struct Context {
     args: Args,
     endpoints: Vec<String>,
     style: Style,
+    /// Without credentials.
     options: Options,
+    /// Read when they are needed, since a password may be asked for.
+    credentials: OnceCell<Option<Credentials>>,
 }
 
 /// Runs a command.
@@ -103,27 +107,37 @@ impl Context {
         let endpoints = connection::endpoints(&args)?;
         let options = connection::options(&args)?;
         let style = Style { format, hex: args.bool("hex") };
-        Ok(Self { args, endpoints, style, options })
+        Ok(Self { args, endpoints, style, options, credentials: OnceCell::new() })
+    }
+
+    /// The options of the client, with the credentials.
+    fn options(&self) -> Result<Options, Failure> {
+        if self.credentials.get().is_none() {
+            let _first = self.credentials.set(connection::credentials(&self.args)?);
+        }
+        let mut options = self.options.clone();
+        options.credentials = self.credentials.get().cloned().flatten();
+        Ok(options)
     }
 
     /// A client of all endpoints, signed in.
     async fn client(&self) -> Result<Client, Failure> {
-        signed_in(self.lazy_client()?, self).await
+        connect(&self.endpoints, self.options()?).await
     }
 
     /// A client of one endpoint, signed in.
     async fn client_of(&self, endpoint: &str) -> Result<Client, Failure> {
-        signed_in(self.lazy_client_of(endpoint)?, self).await
+        connect(&[endpoint.to_owned()], self.options()?).await
     }
 
     /// A client of all endpoints that signs in with its first request.
     fn lazy_client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect_lazy(&self.endpoints, self.options.clone())?)
+        Ok(Client::connect_lazy(&self.endpoints, self.options()?)?)
     }
 
     /// A client of one endpoint that signs in with its first request.
     fn lazy_client_of(&self, endpoint: &str) -> Result<Client, Failure> {
-        Ok(Client::connect_lazy([endpoint], self.options.clone())?)
+        Ok(Client::connect_lazy([endpoint], self.options()?)?)
     }
 
     /// The endpoints to ask: those given, or those that the cluster knows.
@@ -149,11 +163,13 @@ impl Context {
     }
 }
 
-/// The client, which has exchanged its password for a token if it has one; it may take as long as a dial.
-async fn signed_in(client: Client, context: &Context) -> Result<Client, Failure> {
-    if context.options.credentials.is_some() {
-        let hasty = client.with_timeout(Some(context.options.dial_timeout));
-        hasty.sign_in().await.map_err(|error| Failure::new(Exit::Connection, text_of(&error)))?;
+/// A client that has exchanged its password for a token, if it has one; that may take as long as a dial.
+async fn connect(endpoints: &[String], options: Options) -> Result<Client, Failure> {
+    let limit = options.credentials.as_ref().map(|_| options.dial_timeout);
+    let client = Client::connect_lazy(endpoints, options)?;
+    if limit.is_some() {
+        let signed_in = client.with_timeout(limit).sign_in().await;
+        signed_in.map_err(|error| Failure::new(Exit::Connection, text_of(&error)))?;
     }
     Ok(client)
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use etched_client::{Client, Error};
+use etched_client::{Client, Error, ErrorKind};
 
 use super::{Context, write};
 use crate::failure::{Exit, Failure, text_of, text_of_io};
@@ -63,7 +63,7 @@ async fn interruptible<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 /// Fetches the copy and puts it in its place; the answer is the version of the storage.
 async fn fetch(client: &Client, endpoint: &str, mut part: Part, path: &Path) -> Result<String, Failure> {
     let start = Instant::now();
-    let mut snapshot = client.snapshot().await.map_err(|error| failed(text_of(&error)))?;
+    let mut snapshot = client.snapshot().await.map_err(|error| failed(text_of_refusal(&error)))?;
     say("fetching snapshot", &[("endpoint", endpoint)]);
     let mut bytes = 0;
     let mut version = String::new();
@@ -94,6 +94,16 @@ async fn fetch(client: &Client, endpoint: &str, mut part: Part, path: &Path) -> 
 
 fn say(message: &str, fields: &[(&str, &str)]) {
     eprintln!("{}", log::line("info", message, fields));
+}
+
+/// etcdctl prints the refusals of this request, and only of this one, with their codes.
+fn text_of_refusal(error: &Error) -> String {
+    if let Error::Server { kind, code, message } = error
+        && *kind != ErrorKind::Other
+    {
+        return format!("rpc error: code = {code:?} desc = {message}");
+    }
+    text_of(error)
 }
 
 fn text_of_broken(error: &Error, bytes: u64) -> String {

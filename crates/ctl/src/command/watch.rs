@@ -25,15 +25,19 @@ struct Request {
 }
 
 pub(super) async fn watch(context: Context) -> Result<(), Failure> {
-    let mut options = context.options.clone();
+    let key = |name: &str| std::env::var_os(name).filter(|key| !key.is_empty()).map(os_bytes);
+    let request = if context.args.bool("interactive") {
+        None
+    } else {
+        Some(request_of(&context.args, key("ETCDCTL_WATCH_KEY"), key("ETCDCTL_WATCH_RANGE_END"))?)
+    };
+    let mut options = context.options()?;
     options.request_timeout = None;
     options.require_leader = true;
-    let client = super::signed_in(Client::connect_lazy(&context.endpoints, options)?, &context).await?;
-    if context.args.bool("interactive") {
+    let client = super::connect(&context.endpoints, options).await?;
+    let Some(request) = request else {
         return LocalSet::new().run_until(interactive(Rc::new(context), client)).await;
-    }
-    let key = |name: &str| std::env::var_os(name).filter(|key| !key.is_empty()).map(os_bytes);
-    let request = request_of(&context.args, key("ETCDCTL_WATCH_KEY"), key("ETCDCTL_WATCH_RANGE_END"))?;
+    };
     let (_never_asked, progress) = watch::channel(());
     follow(&context, &client, request, progress).await?;
     Err(Failure::new(Exit::Interrupted, "watch is canceled by the server"))

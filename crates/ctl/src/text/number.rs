@@ -19,14 +19,15 @@ pub(crate) fn parse_int(text: &[u8], base: u32) -> Result<i64, String> {
     i64::from_str_radix(&signed, base).or_else(|_| fail("value out of range"))
 }
 
-/// Reads a number without a sign.
+/// Reads a number without a sign; base 0 is as in [`parse_int`].
 pub(crate) fn parse_uint(text: &[u8], base: u32) -> Result<u64, String> {
     let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {}: {why}", quote(text)));
-    let Ok(digits) = std::str::from_utf8(text) else { return fail("invalid syntax") };
+    let Ok(whole) = std::str::from_utf8(text) else { return fail("invalid syntax") };
+    let Some((digits, base)) = base_of(whole, base) else { return fail("invalid syntax") };
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(base)) {
         return fail("invalid syntax");
     }
-    u64::from_str_radix(digits, base).or_else(|_| fail("value out of range"))
+    u64::from_str_radix(&digits, base).or_else(|_| fail("value out of range"))
 }
 
 /// The digits without prefix and underscores, and their base.
