@@ -124,13 +124,13 @@ impl Member {
     }
 
     /// etcd looks at the URLs of an update only when it dials them, and ends itself if it cannot.
-    pub(super) fn update_member(&mut self, caller: Caller, id: u64, mut peer_urls: Vec<String>, now_ns: u64) {
+    /// It keeps them in the order of the request, where it sorts those of an addition.
+    pub(super) fn update_member(&mut self, caller: Caller, id: u64, peer_urls: Vec<String>, now_ns: u64) {
         if let Err(malformed) = check_peer_urls(&peer_urls) {
             let is_member = self.applier.machine().members().get(id).is_some();
             let refusal = if is_member { malformed } else { Refusal::MemberNotFound };
             return self.respond(caller, Err(refusal.into()));
         }
-        peer_urls.sort();
         self.propose_change(caller, &MemberChange::Update { id, peer_urls }, None, now_ns);
     }
 
