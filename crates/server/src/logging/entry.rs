@@ -45,7 +45,10 @@ fn other(request: &pb::InternalRaftRequest) -> String {
         return format!("compaction:{{revision:{}{physical}}}", compaction.revision);
     }
     if let Some(alarm) = &request.alarm {
-        return format!("alarm:{{action:{} memberID:{} alarm:{}}}", alarm.action, alarm.member_id, alarm.alarm);
+        return format!(
+            "alarm:{{action:{} memberID:{} alarm:{}}}",
+            alarm.action, alarm.member_id, alarm.alarm
+        );
     }
     if let Some(set) = &request.cluster_version_set {
         return format!("cluster_version_set:{{ver:{}}}", quoted(set.ver.as_bytes()));
@@ -221,7 +224,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown_and_long_keys_are_cut() {
-        let add = pb::AuthUserAddRequest { name: "u".into(), password: "secret".into(), ..Default::default() };
+        let add =
+            pb::AuthUserAddRequest { name: "u".into(), password: "secret".into(), ..Default::default() };
         let request = pb::InternalRaftRequest { auth_user_add: Some(add), ..empty() };
         assert!(!text(&request).contains("secret"));
         let put = pb::PutRequest { key: vec![b'k'; 5000].into(), ..Default::default() };

@@ -220,6 +220,19 @@ pub(super) fn set_host<B>(request: &mut Request<B>, url: &Url) {
     }
 }
 
+/// A request did not get an answer on one connection.
+struct Failed {
+    /// The request, if nothing of it was written.
+    unsent: Option<Box<Request<Full<Bytes>>>>,
+    error: NoAnswer,
+}
+
+impl From<NoAnswer> for Failed {
+    fn from(error: NoAnswer) -> Self {
+        Self { unsent: None, error }
+    }
+}
+
 /// Sends requests one after another, on one connection as long as it holds.
 pub(super) struct Requester {
     dialer: Dialer,
@@ -233,7 +246,8 @@ impl Requester {
 
     /// Sends a request and reads the whole answer.
     ///
-    /// A kept connection that turns out to be closed is replaced once, so a request may arrive twice.
+    /// A kept connection that turns out to be closed before anything of the request was written is replaced once.
+    /// What may have arrived is never sent again: a proposal that arrived twice would be two.
     pub(super) async fn ask(
         &mut self,
         url: &Url,
@@ -242,10 +256,12 @@ impl Requester {
     ) -> Result<(Parts, Bytes), NoAnswer> {
         set_host(&mut request, url);
         let kept = self.kept.take().filter(|(kept, sender)| kept == url && sender.is_ready());
-        if let Some((_, sender)) = kept
-            && let Ok(answer) = self.ask_on(url, sender, request.clone(), within).await
-        {
-            return Ok(answer);
+        if let Some((_, sender)) = kept {
+            match self.ask_on(url, sender, request, within).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(Failed { unsent: None, error }) => return Err(error),
+            }
         }
         let link = self.dialer.dial(url).await?;
         let (sender, connection) = speak(link, STALL_MAX).await?;
@@ -253,7 +269,7 @@ impl Requester {
             // How a connection ends is told by the request on it.
             let _ = connection.await;
         });
-        self.ask_on(url, sender, request, within).await
+        self.ask_on(url, sender, request, within).await.map_err(|failed| failed.error)
     }
 
     async fn ask_on(
@@ -262,15 +278,18 @@ impl Requester {
         mut sender: http1::SendRequest<Full<Bytes>>,
         request: Request<Full<Bytes>>,
         within: Duration,
-    ) -> Result<(Parts, Bytes), NoAnswer> {
+    ) -> Result<(Parts, Bytes), Failed> {
         let deadline = Instant::now() + within;
         let asked = async {
-            let response = sender.send_request(request).await?;
-            read_whole(response).await
+            let response = sender.try_send_request(request).await.map_err(|mut error| Failed {
+                unsent: error.take_message().map(Box::new),
+                error: error.into_error().into(),
+            })?;
+            read_whole(response).await.map_err(Failed::from)
         };
         let answer = match tokio::time::timeout_at(deadline, asked).await {
             Ok(answer) => answer?,
-            Err(_) => return Err(NoAnswer(format!("no answer within {within:?}"))),
+            Err(_) => return Err(NoAnswer(format!("no answer within {within:?}")).into()),
         };
         self.kept = Some((url.clone(), sender));
         Ok(answer)
@@ -283,5 +302,87 @@ pub(super) async fn read_whole(response: Response<Incoming>) -> Result<(Parts, B
     match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
         Ok(collected) => Ok((head, collected.to_bytes())),
         Err(error) => Err(NoAnswer(describe(error.as_ref()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// What a server does with a connection when a request has arrived.
+    #[derive(Clone, Copy)]
+    enum Then {
+        Answer,
+        AnswerAndClose,
+        Close,
+    }
+
+    /// A server that tells of each request that arrived.
+    async fn server(mut script: VecDeque<Then>) -> (Url, mpsc::UnboundedReceiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let (arrived, arrivals) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while !script.is_empty() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = Vec::new();
+                while stream.read_buf(&mut seen).await.is_ok_and(|read| read > 0) {
+                    if !seen.ends_with(b"body") {
+                        continue;
+                    }
+                    seen.clear();
+                    arrived.send(()).unwrap();
+                    let then = script.pop_front().expect("no request is beyond the script");
+                    if matches!(then, Then::Answer | Then::AnswerAndClose) {
+                        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                    }
+                    if matches!(then, Then::Close | Then::AnswerAndClose) {
+                        break;
+                    }
+                }
+            }
+        });
+        (url, arrivals)
+    }
+
+    async fn ask(requester: &mut Requester, url: &Url) -> Result<(Parts, Bytes), NoAnswer> {
+        let request = Request::post("/raft").body(Full::new(Bytes::from_static(b"body"))).unwrap();
+        requester.ask(url, request, Duration::from_secs(10)).await
+    }
+
+    /// Found by `xtask chaos`: a put whose proposal was posted when the connection broke was made twice.
+    #[tokio::test]
+    async fn what_may_have_arrived_is_not_sent_again() {
+        let (url, mut arrivals) = server([Then::Answer, Then::Close, Then::Answer].into()).await;
+        let dialer = Dialer { secure: None, within: Duration::from_secs(10) };
+        let mut requester = Requester::new(dialer);
+        ask(&mut requester, &url).await.unwrap();
+        ask(&mut requester, &url).await.unwrap_err();
+        ask(&mut requester, &url).await.unwrap();
+        let mut count = 0;
+        while arrivals.try_recv().is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, 3, "each request arrived once");
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_is_closed_is_replaced() {
+        let (url, mut arrivals) = server([Then::AnswerAndClose, Then::Answer].into()).await;
+        let dialer = Dialer { secure: None, within: Duration::from_secs(10) };
+        let mut requester = Requester::new(dialer);
+        ask(&mut requester, &url).await.unwrap();
+        arrivals.recv().await.unwrap();
+        while requester.kept.as_ref().is_some_and(|(_, sender)| !sender.is_closed()) {
+            tokio::task::yield_now().await;
+        }
+        ask(&mut requester, &url).await.unwrap();
+        arrivals.recv().await.unwrap();
     }
 }
