@@ -23,6 +23,22 @@ pub fn etcd_buckets() -> [Table; 10] {
     tables
 }
 
+/// The tables that a view goes into a file with: etcd's, and the tree of the v2 API if there is one.
+fn exported(view: &impl ReadView) -> Result<Vec<Table>, BackendError> {
+    let mut tables = etcd_buckets().to_vec();
+    if view.count(Table::V2)? > 0 {
+        tables.push(Table::V2);
+    }
+    Ok(tables)
+}
+
+/// The tables that a file may have buckets for, in the order of their names.
+fn imported() -> Vec<Table> {
+    let mut tables = etcd_buckets().to_vec();
+    tables.push(Table::V2);
+    tables
+}
+
 /// Why the tables of a view could not be written as a file.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,13 +60,13 @@ pub enum ExportError {
     Encode(#[from] EncodeError),
 }
 
-/// Plans a file of all [`etcd_buckets`] of a view, by reading it once.
+/// Plans a file of all [`etcd_buckets`] of a view, and of [`Table::V2`] if it is not empty, by reading it once.
 ///
 /// # Errors
 /// The view could not be read, or has a record that is too long.
 pub fn plan_tables(view: &impl ReadView, size: PageSize) -> Result<Layout, ExportError> {
     let mut plan = Plan::new(size);
-    for table in etcd_buckets() {
+    for table in exported(view)? {
         plan.bucket(table.name().as_bytes(), 0).map_err(|why| ExportError::Plan { table, why })?;
         let mut result = Ok(());
         view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
@@ -73,7 +89,7 @@ pub fn encode_tables(
     sink: impl FnMut(Bytes) -> ControlFlow<()>,
 ) -> Result<(), ExportError> {
     let mut encoder = Encoder::new(layout, chunk_bytes, sink);
-    for table in etcd_buckets() {
+    for table in exported(view)? {
         encoder.bucket(table.name().as_bytes())?;
         let mut result = Ok(());
         view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
@@ -87,7 +103,7 @@ pub fn encode_tables(
 
 /// The buckets of a file as batches of puts, each of about `batch_bytes`.
 ///
-/// Buckets that have no table (only those of [`etcd_buckets`] have one) are passed over, as etcd does, and so are
+/// Buckets that have no table (only those of [`etcd_buckets`] have one, and `v2`) are passed over, as etcd does, and so are
 /// buckets within buckets.
 /// After an error there is nothing more.
 #[derive(Debug)]
@@ -103,7 +119,7 @@ impl<'a> Batches<'a> {
     /// The buckets of `file`.
     #[must_use]
     pub fn new(file: &'a BoltFile, batch_bytes: usize) -> Self {
-        let mut tables = etcd_buckets().to_vec();
+        let mut tables = imported();
         tables.reverse();
         Self { file, batch_bytes, tables, open: None }
     }
@@ -156,6 +172,7 @@ mod tests {
         let names = etcd_buckets().map(Table::name);
         assert!(names.is_sorted());
         assert_eq!((names[0], names[4], names[9]), ("alarm", "cluster", "meta"));
+        assert!(imported().iter().map(|table| table.name()).is_sorted());
     }
 
     #[test]
@@ -167,6 +184,7 @@ mod tests {
         }
         batch.put(Table::Meta, "term", "1");
         batch.put(Table::Catalog, "derived", "and left out");
+        batch.put(Table::V2, "n/1/a", "a node");
         source.commit(&batch, Durability::Buffered).unwrap();
 
         let view = source.view().unwrap();
@@ -195,5 +213,6 @@ mod tests {
         assert_eq!(view.get(Table::Key, &299_u32.to_be_bytes()).unwrap().unwrap().len(), 299);
         assert_eq!(view.get(Table::Meta, b"term").unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(view.count(Table::Catalog).unwrap(), 0);
+        assert_eq!(view.get(Table::V2, b"n/1/a").unwrap().as_deref(), Some(&b"a node"[..]));
     }
 }

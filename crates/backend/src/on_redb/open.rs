@@ -146,7 +146,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
     let (format, usage) = check_tables(path, &database)?;
     file.carry_out().map_err(|error| OpenError::Storage(error.to_string()))?;
     if format < FORMAT {
-        // Derived tables that an older version did not have begin empty; who uses them makes their content.
+        // Tables that an older format did not have begin empty; who uses a derived one makes its content.
         write_tables(&database, &usage).map_err(|error| OpenError::Storage(error.to_string()))?;
     }
     Ok(RedbBackend::new(database, file, usage, Arc::from(lock)))
@@ -175,6 +175,24 @@ fn check_head(path: &Path, file: &dyn etched_disk::DiskFile) -> Result<(), OpenE
     Err(OpenError::Foreign { path, why: "it does not begin like one" })
 }
 
+/// The format that a table came with.
+pub(super) const fn since(table: Table) -> u32 {
+    match table {
+        Table::Catalog => 2,
+        Table::V2 => 3,
+        Table::Key
+        | Table::Meta
+        | Table::Lease
+        | Table::Alarm
+        | Table::Auth
+        | Table::AuthUsers
+        | Table::AuthRoles
+        | Table::Cluster
+        | Table::Members
+        | Table::MembersRemoved => 1,
+    }
+}
+
 /// Checks that the tables are ours and all there, and returns their format and how much is in them.
 fn check_tables(path: &Path, database: &Database) -> Result<(u32, Usage), OpenError> {
     let damaged = |why: &str| OpenError::Damaged { path: path.to_owned(), why: why.to_owned() };
@@ -195,9 +213,8 @@ fn check_tables(path: &Path, database: &Database) -> Result<(u32, Usage), OpenEr
     if !(FORMAT_OLDEST..=FORMAT).contains(&found) {
         return Err(OpenError::Format { path: path.to_owned(), found });
     }
-    let expected = if found < FORMAT { &Table::BUCKETS[..] } else { &Table::ALL[..] };
-    for table in expected {
-        transaction.open_table(definition(*table)).map_err(|error| table_error(path, error))?;
+    for table in Table::ALL.into_iter().filter(|table| since(*table) <= found) {
+        transaction.open_table(definition(table)).map_err(|error| table_error(path, error))?;
     }
     let usage = Usage::decode(&read(USAGE_KEY)?);
     Ok((found, usage.ok_or_else(|| damaged("the record of its usage has the wrong length"))?))

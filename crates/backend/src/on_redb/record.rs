@@ -19,7 +19,7 @@ pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Its key for [`Usage`].
 pub(super) const USAGE_KEY: &[u8] = b"usage";
 /// The version of the format that this code writes.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// The oldest version that it reads: without derived tables.
 pub(super) const FORMAT_OLDEST: u32 = 1;
 

@@ -128,17 +128,15 @@ fn set_format(backend: &RedbBackend, format: u32) {
     let mut stored = Vec::new();
     record::seal(record::INFO_TABLE, record::FORMAT_KEY, &format.to_le_bytes(), &mut stored);
     transaction.open_table(INFO).unwrap().insert(record::FORMAT_KEY, &stored[..]).unwrap();
-    if format < record::FORMAT {
-        Table::ALL.into_iter().filter(|table| table.is_derived()).for_each(|table| {
-            transaction.delete_table(definition(table)).unwrap();
-        });
+    for table in Table::ALL.into_iter().filter(|table| open::since(*table) > format.max(1)) {
+        transaction.delete_table(definition(table)).unwrap();
     }
     transaction.commit().unwrap();
 }
 
 #[test]
 fn another_format_is_refused() {
-    for format in [0, 3, u32::MAX] {
+    for format in [0, 4, u32::MAX] {
         let disk = sim_disk();
         let backend = created(&disk);
         set_format(&backend, format);
@@ -149,17 +147,24 @@ fn another_format_is_refused() {
 }
 
 #[test]
-fn a_file_of_the_first_format_gets_its_missing_table() {
+fn a_file_of_an_older_format_gets_its_missing_tables() {
+    for format in [1, 2] {
+        a_file_of_format_gets_its_missing_tables(format);
+    }
+}
+
+fn a_file_of_format_gets_its_missing_tables(format: u32) {
     let disk = sim_disk();
     let backend = created(&disk);
     put(&backend, "key", "value", Durability::Synced);
-    set_format(&backend, 1);
+    set_format(&backend, format);
     let in_use = backend.sizes().unwrap().in_use_bytes;
     drop(backend);
     for _ in 0..2 {
         let backend = opened(&disk).unwrap();
         let view = backend.view().unwrap();
         assert_eq!((view.count(Table::Catalog).unwrap(), view.count(Table::Key).unwrap()), (0, 1));
+        assert_eq!(view.count(Table::V2).unwrap(), 0);
         assert_eq!(view.get(Table::Key, b"key").unwrap().as_deref(), Some(&b"value"[..]));
         assert_eq!(backend.sizes().unwrap().in_use_bytes, in_use);
     }
