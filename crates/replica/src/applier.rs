@@ -17,6 +17,7 @@ use etched_backend::{BackendError, Batch, ReadView};
 use etched_lease::{ClockOptions, LeaseClock};
 use etched_mvcc::Change;
 use etched_raft_core::{ConfChange, ConfState, Entry};
+use etched_state_machine::v2store::{self, Depth, Event};
 use etched_state_machine::{
     AlarmRequest, Applied, ApplyError, Command, Effects, Operations, Options, Outcome, ReadError, Refusal,
     RestoreError, StateMachine, Txn,
@@ -67,6 +68,12 @@ pub(crate) enum ApplierOutput {
     Propose(Command),
     /// Propose what only a leader may decide.
     ProposeAsLeader(Command),
+    /// The tree of the v2 API has changed.
+    V2Event(Box<Event>),
+    /// The tree of the v2 API was replaced.
+    V2Replaced,
+    /// Another member keeps the tree of the v2 API.
+    V2SpeakersChanged,
     /// Tell operators.
     Notice(Notice),
 }
@@ -185,6 +192,7 @@ impl Applier {
         self.end_upkeep();
         self.demote();
         self.members_changed = true;
+        self.outputs.push_back(ApplierOutput::V2Replaced);
         Ok(())
     }
 
@@ -222,6 +230,7 @@ impl Applier {
         self.counts.operations.add(operations);
         self.note_changes(changes);
         self.on_effects(&effects, now_ns);
+        self.outputs.extend(effects.v2_events.into_iter().map(Box::new).map(ApplierOutput::V2Event));
         // A compaction that is long finished has nothing left to wait for.
         let is_compacting = self.machine.store().compaction_pending().is_some();
         match effects.wait_for_compaction {
@@ -245,6 +254,9 @@ impl Applier {
             self.counts.leases_revoked += 1;
             self.clock.on_revoked(id);
             self.on_lease_gone(id);
+        }
+        if effects.v2_speakers_changed {
+            self.outputs.push_back(ApplierOutput::V2SpeakersChanged);
         }
         if effects.raise_no_space {
             self.outputs.push_back(ApplierOutput::Notice(Notice::QuotaExceeded));
@@ -397,6 +409,15 @@ impl Applier {
         &mut self.measures
     }
 
+    pub(crate) fn v2_read(
+        &mut self,
+        path: &str,
+        depth: Depth,
+        now_ns: i64,
+    ) -> Result<v2store::Reply, v2store::Error> {
+        self.machine.v2_read(path, depth, now_ns)
+    }
+
     /// A refusal is the caller's; a store that cannot be read ends the member.
     pub(crate) fn read_error(&mut self, error: ReadError) -> ApiError {
         match error {
@@ -448,6 +469,7 @@ impl Applier {
             storage_version: machine.storage_version().map(|version| version.to_string()).unwrap_or_default(),
             is_learner: machine.members().get(machine.member_id()).is_some_and(|member| member.is_learner),
             quota_bytes: machine.quota_bytes(),
+            v2_next_expiry_ns: machine.v2().next_expiry_ns(),
             downgrade_target: machine.downgrade().map(|downgrade| downgrade.target.to_string()),
             ..StatusReport::default()
         };

@@ -61,7 +61,9 @@ pub use output::{
     Commit, Deliver, HashJob, Install, LogSnapshot, Notice, Output, Persist, Respond, SendSnapshot,
 };
 pub use presence::Presence;
-pub use request::{Answer, ApiError, Caller, DowngradeAction, LeaseTimeToLive, MemberEntry, Request};
+pub use request::{
+    Answer, ApiError, Caller, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, V2Answer, V2Call,
+};
 pub use status::{Counters, StatusReport};
 pub use versions::{PeerVersion, VersionTooLow};
 pub use watch_call::WatchCall;

@@ -11,6 +11,7 @@ mod outcomes;
 mod peers;
 mod requests;
 mod snapshots;
+mod v2;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,6 +47,7 @@ pub struct Member {
     waiters: Waiters,
     reads: ReadQueue,
     limits: Limits,
+    v2: v2::V2Front,
     proposals: Vec<requests::Proposal>,
     conf_changes: membership::ConfChanges,
     local: Vec<Read>,
@@ -104,6 +106,7 @@ impl Member {
             waiters: Waiters::new(options.member_id, options.start_ms),
             reads: ReadQueue::default(),
             limits: options.limits,
+            v2: v2::V2Front::default(),
             proposals: Vec::new(),
             conf_changes: membership::ConfChanges::default(),
             local: Vec::new(),
@@ -217,6 +220,7 @@ impl Member {
             return false;
         }
         self.announce(now_ns);
+        self.release_v2(now_ns);
         self.start_commit(now_ns);
         more || (!self.proposals.is_empty() && self.leader != 0)
     }
@@ -324,6 +328,7 @@ impl Member {
                 self.respond(caller, Ok(Answer::Members(members)));
             }
             ReadKind::Downgrade { action, target } => self.downgrade(caller, action, target, now_ns),
+            ReadKind::V2(read) => self.read_v2(caller, &read),
             ReadKind::Nothing => self.respond(caller, Ok(Answer::Done)),
             ReadKind::Leadership => self.confirm_leadership(now_ns),
         }
@@ -357,6 +362,9 @@ impl Member {
                     self.propose(&command);
                 }
                 ApplierOutput::ProposeAsLeader(command) => self.propose_as_leader(&command),
+                ApplierOutput::V2Event(event) => self.on_v2_event(&event),
+                ApplierOutput::V2Replaced => self.on_v2_replaced(),
+                ApplierOutput::V2SpeakersChanged => self.v2.on_members_changed(),
                 ApplierOutput::Notice(notice) => self.outputs.push_back(Output::Notice(notice)),
             }
         }
@@ -383,6 +391,7 @@ impl Member {
             // Clients that come now are told how large the backend is.
             self.commit.want();
         }
+        self.speak_v2(now_ns);
         if let Some(command) = self.announcer.poll(self.applier.machine(), now_ns) {
             self.propose(&command);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etched_state_machine::v2store::Depth;
 use etched_state_machine::{Range, Txn, Version};
 
 use crate::consensus::Barrier;
@@ -28,8 +29,18 @@ pub(crate) enum ReadKind {
         target: Version,
     },
     Nothing,
+    V2(V2Read),
     /// The member's own question whether it leads; it has no caller.
     Leadership,
+}
+
+/// A read of the v2 API's tree.
+#[derive(Debug)]
+pub(crate) struct V2Read {
+    pub(crate) path: String,
+    pub(crate) depth: Depth,
+    /// The time by the clock of this member, in nanoseconds of the Unix epoch.
+    pub(crate) unix_ns: i64,
 }
 
 /// All linearizable reads on their way.

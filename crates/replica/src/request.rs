@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use bytes::Bytes;
+use etched_state_machine::v2store::{self, AuthView, Begun, Depth, Reply, Role, Stats, User, Watched};
 use etched_state_machine::{Command, HashKv, Outcome, Range, RangeOutput, Refusal};
 
 use crate::status::StatusReport;
@@ -98,6 +99,83 @@ pub enum Request {
         /// The version to go down to; not looked at to call it off.
         version: String,
     },
+    /// A question about the tree of the v2 API; it is changed by `Propose`.
+    V2(V2Call),
+}
+
+/// A question about the tree of the v2 API. Times are nanoseconds of the Unix epoch by the shell's clock.
+#[derive(Clone, Debug)]
+pub enum V2Call {
+    /// Read a node.
+    Read {
+        /// The path, with the namespace in front.
+        path: String,
+        /// How deep a directory is read.
+        depth: Depth,
+        /// Whether a barrier comes first.
+        is_linearizable: bool,
+        /// The time now.
+        now_ns: i64,
+    },
+    /// Begin a watch: answered at once with what the history has.
+    Watch {
+        /// What to look at.
+        watched: Watched,
+        /// The first index that counts; 0: from now on.
+        since: u64,
+    },
+    /// As `Watch`, answered when there is an event, however long that takes.
+    Wait {
+        /// What to look at.
+        watched: Watched,
+        /// The first index that counts; 0: from now on.
+        since: u64,
+    },
+    /// The caller with this token, of the same front, does not wait any more; it is answered, too.
+    Forget {
+        /// The token of the `Wait`.
+        token: u64,
+    },
+    /// Whether users are asked for, who this one is, and what he may do.
+    Who {
+        /// The name; none: a guest.
+        user: Option<String>,
+    },
+    /// All users.
+    Users,
+    /// All roles.
+    Roles,
+    /// What is counted.
+    Stats,
+    /// Whether a member was removed for good.
+    WasRemoved {
+        /// The member.
+        member_id: u64,
+    },
+    /// Delete what has expired, if this member leads.
+    Expire {
+        /// The time now.
+        until_ns: i64,
+    },
+}
+
+/// The answer to a [`V2Call`].
+#[derive(Clone, Debug)]
+pub enum V2Answer {
+    /// To `Read`.
+    Read(Result<Reply, v2store::Error>),
+    /// To `Watch` and `Wait`.
+    Begun(Result<Begun, v2store::Error>),
+    /// To `Who`.
+    Who(AuthView),
+    /// To `Users`.
+    Users(Vec<User>),
+    /// To `Roles`.
+    Roles(Vec<Role>),
+    /// To `Stats`, and how many wait.
+    Stats(Stats, usize),
+    /// To `WasRemoved`.
+    WasRemoved(bool),
 }
 
 /// What a [`Request::Downgrade`] asks for.
@@ -146,6 +224,13 @@ pub enum Answer {
     },
     /// To `Downgrade`: the cluster's version, `major.minor`.
     ClusterVersion(String),
+    /// To `V2`.
+    V2 {
+        /// The index of the last entry applied here.
+        raft_index: u64,
+        /// The answer.
+        answer: Box<V2Answer>,
+    },
 }
 
 /// Remaining life of a lease.

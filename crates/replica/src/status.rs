@@ -38,6 +38,8 @@ pub struct StatusReport {
     pub storage_version: String,
     /// The version that the cluster is being taken down to (`3.6.0`), if a downgrade is allowed.
     pub downgrade_target: Option<String>,
+    /// When the next node of the v2 API expires, in nanoseconds of the Unix epoch.
+    pub v2_next_expiry_ns: Option<i64>,
     /// Counters and gauges since the start.
     pub counters: Counters,
 }

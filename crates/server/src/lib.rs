@@ -20,3 +20,4 @@ pub mod member;
 pub mod metrics;
 pub mod peer;
 pub mod tls;
+mod v2;

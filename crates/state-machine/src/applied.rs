@@ -1,11 +1,14 @@
 //! What an applied entry gave: the answer for the caller, and what the shell has to do.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use etched_mvcc::{Change, RangeOutput};
+use etched_v2store::Event;
 
 use crate::alarms::AlarmMember;
+use crate::command::V2Done;
 use crate::refusal::Refusal;
 use crate::version::Version;
 
@@ -88,6 +91,10 @@ pub struct Effects {
     pub members_changed: bool,
     /// A member was removed for good.
     pub member_removed: Option<u64>,
+    /// What changed in the tree of the v2 API, in order.
+    pub v2_events: Vec<Event>,
+    /// Another member keeps that tree.
+    pub v2_speakers_changed: bool,
 }
 
 /// The answer to a command.
@@ -132,6 +139,13 @@ pub enum Outcome {
     },
     /// To a change of the cluster, which is answered with the members as they are then.
     Members,
+    /// To [`Command::V2`](crate::Command::V2), for those operations that somebody waits for.
+    V2 {
+        /// The index of the entry.
+        raft_index: u64,
+        /// What came of it.
+        done: Box<V2Done>,
+    },
     /// To a leader's empty entry, and to commands that have no answer.
     Nothing,
 }

@@ -23,6 +23,9 @@ pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod txn;
 mod txn_duplicates;
+pub(crate) mod v2;
+
+pub use v2::{V2Command, V2Done};
 
 /// What travels with a command in its entry, besides the command.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -93,6 +96,8 @@ pub enum Command {
     },
     /// An operation on users and roles. It is carried as it is and refused alike by every member.
     Auth(AuthOperation),
+    /// An operation on the tree of the v2 API.
+    V2(V2Command),
 }
 
 /// Writes a key.
@@ -268,6 +273,7 @@ impl Command {
             Self::Txn(txn) => txn.check(limits),
             Self::Range(range) => range.check(),
             Self::Auth(_) => Err(Refusal::AuthUnsupported),
+            Self::V2(command) => command.check(),
             Self::ClusterVersionSet { version } => cluster::check_version(version),
             Self::DowngradeSet { enabled, version } => cluster::check_downgrade(*enabled, version),
             Self::Compact(_)
@@ -286,6 +292,7 @@ impl Command {
             Self::Put(put) => put.quota_cost(),
             Self::Txn(txn) => txn.quota_cost(),
             Self::LeaseGrant { .. } => lease::QUOTA_COST,
+            Self::V2(command) => command.quota_cost(),
             Self::DeleteRange(_)
             | Self::Compact(_)
             | Self::LeaseRevoke { .. }
@@ -309,6 +316,7 @@ impl Command {
             | Self::Compact(_)
             | Self::LeaseGrant { .. }
             | Self::LeaseRevoke { .. } => true,
+            Self::V2(command) => command.is_refused_when_corrupt(),
             Self::LeaseCheckpoint(_)
             | Self::Alarm(_)
             | Self::ClusterVersionSet { .. }

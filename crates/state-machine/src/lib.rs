@@ -57,13 +57,14 @@ mod members;
 mod read;
 mod refusal;
 pub mod schema;
+mod v2;
 mod version;
 
 pub use alarms::{AlarmKind, AlarmMember, Alarms};
 pub use applied::{Applied, DeleteRangeDone, Effects, Operations, Outcome, PutDone, TxnDone, TxnOpDone};
 pub use command::{
     AlarmRequest, AuthOperation, Command, Compact, Compare, CompareTarget, DeleteRange, Header, Limits, Put,
-    Range, Txn, TxnOp,
+    Range, Txn, TxnOp, V2Command, V2Done,
 };
 pub use machine::{ApplyError, Options, RestoreError, StateMachine};
 pub use members::{
@@ -73,5 +74,8 @@ pub use members::{
 pub use read::ReadError;
 pub use refusal::Refusal;
 pub use version::Version;
+
+/// The tree of the v2 API.
+pub use etched_v2store as v2store;
 
 pub use etched_mvcc::{Change, ChangeKind, HashKv, HashPlan, RangeOutput, RangeQuery};

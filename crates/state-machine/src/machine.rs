@@ -9,11 +9,12 @@ use etched_mvcc::{Change, CompactionProgress, Store, StoreOptions};
 
 use crate::alarms::{AlarmKind, Alarms};
 use crate::applied::{Applied, Effects, Operations, Outcome};
-use crate::command::{Command, alarm, cluster, compact, delete, lease, put, txn};
+use crate::command::{Command, alarm, cluster, compact, delete, lease, put, txn, v2};
 use crate::members::{ConfChangeRecord, ConfState, Downgrade, Members};
 use crate::read::ReadError;
 use crate::refusal::Refusal;
 use crate::schema::{self, DecodeError};
+use crate::v2::V2State;
 use crate::version::Version;
 
 mod membership;
@@ -74,6 +75,7 @@ pub(crate) struct State {
     pub(crate) cluster_version: Option<Version>,
     pub(crate) storage_version: Option<Version>,
     pub(crate) downgrade: Option<Downgrade>,
+    pub(crate) v2: V2State,
 }
 
 /// The size of the store, as the shell last measured it.
@@ -119,6 +121,9 @@ pub enum RestoreError {
     /// The keys do not fit together.
     #[error("the stored keys could not be restored")]
     Store(#[from] etched_mvcc::RestoreError),
+    /// The tree of the v2 API does not fit together.
+    #[error("the stored tree of the v2 API could not be restored")]
+    V2(#[from] etched_v2store::RestoreError),
     /// The leases do not fit together.
     #[error("the stored leases could not be restored")]
     Leases(#[from] etched_lease::RestoreError),
@@ -214,6 +219,9 @@ impl StateMachine {
             Ok(change) => {
                 progress.effects.members_changed = true;
                 progress.effects.member_removed = change.removed();
+                if let Some(id) = change.removed() {
+                    self.state.v2.on_removed(id, &mut self.batch);
+                }
                 self.state.members.execute(change, &mut self.batch);
                 Ok(Outcome::Members)
             }
@@ -415,6 +423,7 @@ impl StateMachine {
                 Ok(cluster::set_downgrade(enabled, &version, state, batch, progress)?)
             }
             Command::Range(_) | Command::DowngradeVersionTest { .. } => Ok(Outcome::Nothing),
+            Command::V2(command) => Ok(v2::apply(command, self.index, state, batch, progress)?),
             Command::Auth(_) => Err(Refusal::AuthUnsupported.into()),
         }
     }

@@ -29,6 +29,8 @@ pub enum Refusal {
     Compacted,
     /// The revision is yet to come.
     FutureRevision,
+    /// Not all members of the cluster keep the tree of the v2 API: it can be read, and not changed.
+    V2Unsupported,
     /// The database is full.
     NoSpace,
     /// A member's data is known to be corrupt.

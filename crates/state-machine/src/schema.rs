@@ -11,15 +11,18 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::alarms::{AlarmKind, AlarmMember};
-use crate::command::{AlarmRequest, AuthOperation, Command, Header};
+use crate::command::{AlarmRequest, AuthOperation, Command, Header, V2Command};
 use wire::{Backward, Field, Fields};
 
 mod kv;
+mod v2;
 mod wire;
 
 /// The field of the header in `InternalRaftRequest`.
 const HEADER: u32 = 100;
 
+/// The operation of etcd up to 3.5, which later versions do not know.
+const V2: u32 = 2;
 const RANGE: u32 = 3;
 const PUT: u32 = 4;
 const DELETE_RANGE: u32 = 5;
@@ -79,6 +82,11 @@ pub enum DecodeError {
 /// The entry for a command.
 pub fn encode(header: &Header, command: &Command) -> Bytes {
     let mut writer = Backward::with_capacity(capacity(header, command));
+    if let Command::V2(_) = command {
+        let mark = writer.open();
+        writer.bytes(1, v2::MARKER.as_bytes());
+        writer.close(DOWNGRADE_VERSION_TEST, mark);
+    }
     let number = field_number(command);
     if number < HEADER {
         write_header(&mut writer, header);
@@ -125,6 +133,7 @@ pub fn encode(header: &Header, command: &Command) -> Bytes {
             writer.bool(1, *enabled);
         }
         Command::Auth(AuthOperation { message, .. }) => writer.raw(message),
+        Command::V2(command) => v2::write(&mut writer, command),
     }
     writer.close(number, mark);
     if number > HEADER {
@@ -141,6 +150,7 @@ pub fn encode(header: &Header, command: &Command) -> Bytes {
 pub fn decode(entry: &Bytes) -> Result<(Header, Command), DecodeError> {
     let mut header = Header::default();
     let mut operation = None;
+    let mut v2: Option<V2Command> = None;
     let mut fields = Fields::new("InternalRaftRequest", entry);
     let mut id = 0;
     while let Some(field) = fields.next()? {
@@ -148,6 +158,8 @@ pub fn decode(entry: &Bytes) -> Result<(Header, Command), DecodeError> {
             // Where versions before 3.0 kept the ticket.
             1 => id = field.u64()?,
             HEADER => read_header(&mut header, field)?,
+            V2 if v2.is_some() => return Err(DecodeError::SeveralOperations),
+            V2 => v2 = Some(v2::read(field)?),
             _ if operation.is_some() => return Err(DecodeError::SeveralOperations),
             _ => operation = Some(read_operation(field)?),
         }
@@ -155,7 +167,13 @@ pub fn decode(entry: &Bytes) -> Result<(Header, Command), DecodeError> {
     if header.request_id == 0 {
         header.request_id = id;
     }
-    Ok((header, operation.ok_or(DecodeError::NoOperation)?))
+    let command = match (v2, operation) {
+        // The marker is there for etcd.
+        (Some(v2), None | Some(Command::DowngradeVersionTest { .. })) => Command::V2(v2),
+        (Some(_), Some(_)) => return Err(DecodeError::SeveralOperations),
+        (None, operation) => operation.ok_or(DecodeError::NoOperation)?,
+    };
+    Ok((header, command))
 }
 
 /// The key of an alarm's record: an `AlarmMember`.
@@ -206,6 +224,8 @@ fn capacity(header: &Header, command: &Command) -> usize {
     let body = match command {
         Command::Put(put) => put.key.len() + put.value.len(),
         Command::Auth(AuthOperation { message, .. }) => message.len(),
+        Command::V2(V2Command::Change(request)) => request.path.len() + 128,
+        Command::V2(_) => 128,
         Command::Txn(_) => 448,
         Command::DeleteRange(_)
         | Command::Range(_)
@@ -239,6 +259,7 @@ pub(crate) fn field_number(command: &Command) -> u32 {
         Command::DowngradeSet { .. } => DOWNGRADE_SET,
         Command::DowngradeVersionTest { .. } => DOWNGRADE_VERSION_TEST,
         Command::Auth(operation) => operation.field,
+        Command::V2(_) => V2,
     }
 }
 

@@ -229,6 +229,7 @@ impl Member {
             return;
         }
         self.tell_members();
+        self.v2.on_members_changed();
         if self.applier.machine().members().was_removed(self.self_id) && self.removal_due_ns.is_none() {
             self.removal_due_ns = Some(now_ns + REMOVAL_DELAY_NS);
         }

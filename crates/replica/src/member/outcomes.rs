@@ -136,6 +136,7 @@ impl Member {
             | ReadKind::Txn(_)
             | ReadKind::Members
             | ReadKind::Downgrade { .. }
+            | ReadKind::V2(_)
             | ReadKind::Nothing => {
                 self.reads_failed += 1;
                 self.reads_slow += u64::from(error == ApiError::Timeout);

@@ -67,6 +67,7 @@ impl Member {
             Request::MemberUpdate { id, peer_urls } => self.update_member(caller, id, peer_urls, now_ns),
             Request::MemberPromote { id } => self.promote_member(caller, id, now_ns),
             Request::MoveLeader { target } => self.move_leader(caller, target, now_ns),
+            Request::V2(call) => self.submit_v2(caller, call, now_ns),
             Request::Downgrade { action, version } => {
                 self.submit_downgrade(caller, action, &version, now_ns);
             }
@@ -80,6 +81,14 @@ impl Member {
         }
         if let Err(refusal) = command.check(&self.limits.command) {
             return self.respond(caller, Err(refusal.into()));
+        }
+        if let Command::V2(command) = command {
+            if self.holds_v2() || !self.applier.machine().is_v2_spoken_by_all() {
+                self.hold_v2(caller, command, now_ns);
+            } else {
+                self.propose_for(caller, Command::V2(command), now_ns);
+            }
+            return;
         }
         let is_read_only = matches!(&command, Command::Txn(txn) if txn.is_read_only());
         if is_read_only && let Command::Txn(txn) = command {
@@ -105,7 +114,7 @@ impl Member {
         }
     }
 
-    fn propose_for(&mut self, caller: Caller, mut command: Command, now_ns: u64) {
+    pub(super) fn propose_for(&mut self, caller: Caller, mut command: Command, now_ns: u64) {
         let lag = self.committed.saturating_sub(self.applier.machine().applied().0);
         if lag > self.limits.apply_lag_max || self.waiters.waiting() >= self.limits.proposals_max {
             return self.respond(caller, Err(ApiError::TooManyRequests));
@@ -315,6 +324,7 @@ impl Member {
         callers.extend(std::mem::take(&mut self.hashes_wanted).into_iter().map(|wanted| wanted.caller));
         callers.extend(std::mem::take(&mut self.hashes_committing).iter().map(HashJob::caller));
         callers.extend(self.leadership.take_callers());
+        callers.extend(self.v2.take_callers());
         self.drain_applier();
         callers.extend(self.applier.take_callers());
         for caller in callers {

@@ -13,4 +13,5 @@ mod harness;
 mod lease;
 mod membership;
 mod scenarios;
+mod v2;
 mod world;

@@ -194,6 +194,8 @@ pub struct HttpOptions {
     pub extensive_metrics: bool,
     /// `--enable-grpc-gateway`: whether `/v3` speaks JSON.
     pub gateway: bool,
+    /// `--enable-v2`.
+    pub serves_v2: bool,
 }
 
 /// Parses all values.
@@ -382,7 +384,14 @@ fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
         other => return Err(Problem::Verify(format!("unknown metrics level {other:?}: basic or extensive"))),
     };
     let gateway = is_on(typed, "enable-grpc-gateway");
-    Ok(HttpOptions { origins: list("cors"), hosts: list("host-whitelist"), extensive_metrics, gateway })
+    let serves_v2 = is_on(typed, "enable-v2");
+    Ok(HttpOptions {
+        origins: list("cors"),
+        hosts: list("host-whitelist"),
+        extensive_metrics,
+        gateway,
+        serves_v2,
+    })
 }
 
 /// How to log.

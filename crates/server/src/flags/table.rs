@@ -248,6 +248,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Member, "grpc-keepalive-timeout", Time, "20s", Full, "Time after which a connection with an unanswered ping is closed; 0 is never."),
     flag(Member, "socket-reuse-port", Bool, "false", Full, "Whether listeners share their port (SO_REUSEPORT)."),
     flag(Member, "socket-reuse-address", Bool, "false", Full, "Whether listeners may take an address in TIME_WAIT (SO_REUSEADDR)."),
+    flag(Member, "enable-v2", Bool, "true", Full, "Whether /v2 is served, for clients of etcd up to 3.5."),
     flag(Member, "enable-grpc-gateway", Bool, "true", Full, "Whether /v3 speaks JSON."),
     flag(Member, "raft-read-timeout", Time, "5s", Full, "Read timeout of connections to members; at least 5s."),
     flag(Member, "raft-write-timeout", Time, "5s", Full, "Write timeout of connections to members; at least 5s."),

@@ -157,6 +157,11 @@ impl Call {
     pub(super) fn new(mailbox: Arc<Mailbox>, token: Token) -> Self {
         Self { mailbox, token, is_done: false }
     }
+
+    /// The front's name for the request.
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
 }
 
 impl Future for Call {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
+use tokio::sync::Notify;
+
 use super::calls::Call;
 use super::mailbox::Mailbox;
 use super::streams::Ending;
@@ -21,6 +23,7 @@ pub(crate) struct Link {
     metrics: Arc<Metrics>,
     is_learner: AtomicBool,
     is_stopping: AtomicBool,
+    stopping: Notify,
     jitter: AtomicU64,
 }
 
@@ -56,6 +59,7 @@ impl Link {
             metrics,
             is_learner: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
+            stopping: Notify::new(),
             jitter: AtomicU64::new(front.0 as u64),
         })
     }
@@ -127,6 +131,15 @@ impl Link {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
+    /// Returns when streams are being ended.
+    pub(crate) async fn stopped(&self) {
+        // Asked for before the look, so that no end is missed in between.
+        let stopping = self.stopping.notified();
+        if !self.is_stopping() {
+            stopping.await;
+        }
+    }
+
     /// A number below `bound` that differs from call to call; not for secrets.
     pub(crate) fn jitter_below(&self, bound: u64) -> u64 {
         let state = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
@@ -155,6 +168,7 @@ impl Link {
     /// Ends all streams, those that come later too.
     pub(super) fn stop_streams(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        self.stopping.notify_waiters();
         self.end_streams(Ending::Stopped);
     }
 

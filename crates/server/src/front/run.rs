@@ -22,6 +22,7 @@ use crate::gateway::{Gateway, Schema};
 use crate::grpc::{GrpcOptions, Services};
 use crate::http::{Role, Site};
 use crate::metrics::Metrics;
+use crate::v2::{Moments, V2};
 
 /// Connections that may be on their way to a front.
 const CONNECTIONS_WAITING_MAX: usize = 1024;
@@ -74,6 +75,7 @@ struct FrontThread {
     link: Arc<Link>,
     metrics: Arc<Metrics>,
     responder: Arc<Responder>,
+    moments: Arc<Moments>,
     protocol: Protocol,
     open: Arc<AtomicUsize>,
     election_timeout: Duration,
@@ -97,12 +99,14 @@ impl Fronts {
         let mut desks = Vec::new();
         let schema = options.http.gateway.then(Schema::new).transpose();
         let schema = schema.map_err(|error| StartError::Services(error.into()))?.map(Arc::new);
+        let moments = Arc::new(Moments::new());
         for number in 0..options.listen.front_threads.max(1) {
             let (sender, connections) = mpsc::channel(CONNECTIONS_WAITING_MAX);
             let open = Arc::new(AtomicUsize::new(0));
             let link = Link::new(Arc::clone(&api), Arc::clone(&metrics));
             let thread = FrontThread {
-                responder: Arc::new(responder(&link, options, schema.clone())?),
+                responder: Arc::new(responder(&link, options, schema.clone(), &moments)?),
+                moments: Arc::clone(&moments),
                 link,
                 metrics: Arc::clone(&metrics),
                 protocol: Protocol::new(&options.limits, &options.listen),
@@ -136,10 +140,16 @@ impl Fronts {
     }
 }
 
+fn v2(link: &Arc<Link>, options: &Options, moments: &Arc<Moments>) -> V2 {
+    let trusts_certificates = options.security.client.client_cert_auth;
+    V2::new(Arc::clone(link), Arc::clone(moments), options.limits.max_request_bytes, trusts_certificates)
+}
+
 fn responder(
     link: &Arc<Link>,
     options: &Options,
     schema: Option<Arc<Schema>>,
+    moments: &Arc<Moments>,
 ) -> Result<Responder, StartError> {
     let grpc = GrpcOptions {
         request_bytes_max: options.limits.max_request_bytes,
@@ -153,6 +163,7 @@ fn responder(
         options: Arc::new(options.http.clone()),
         gates: Arc::new(options.gates.clone()),
         gateway: schema.map(|schema| Gateway::new(Arc::clone(&services), schema)),
+        v2: options.http.serves_v2.then(|| Arc::new(v2(link, options, moments))),
     });
     Ok(Responder { services, site })
 }
@@ -224,7 +235,11 @@ impl FrontThread {
         let mut stop = self.stop.clone();
         let link = Arc::clone(&self.link);
         let mailbox = tokio::spawn(async move { link.run().await });
-        let looking = tokio::spawn(look_at_leader(Arc::clone(&self.link), self.election_timeout));
+        let looking = tokio::spawn(look_at_leader(
+            Arc::clone(&self.link),
+            Arc::clone(&self.moments),
+            self.election_timeout,
+        ));
         let mut serving = JoinSet::new();
         loop {
             tokio::select! {
@@ -290,12 +305,13 @@ impl Drop for OpenCount {
 }
 
 /// Looks at the member once per election timeout, and ends streams that need a leader when there is none for long.
-async fn look_at_leader(link: Arc<Link>, election_timeout: Duration) {
+async fn look_at_leader(link: Arc<Link>, moments: Arc<Moments>, election_timeout: Duration) {
     let mut ticks = tokio::time::interval(election_timeout.max(Duration::from_millis(1)));
     let mut leaderless: u32 = 0;
     loop {
         ticks.tick().await;
         leaderless = if link.api().has_leader() { 0 } else { leaderless.saturating_add(1) };
+        moments.look(link.api().report().leader);
         link.look(leaderless >= LEADERLESS_LOOKS_MAX);
     }
 }

@@ -56,6 +56,9 @@ fn of_refusal(refusal: Refusal) -> Known {
         Refusal::FutureRevision => {
             known(Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
         }
+        Refusal::V2Unsupported => {
+            known(Code::FailedPrecondition, "etched: not all members of the cluster serve the v2 API")
+        }
         Refusal::NoSpace => known(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Refusal::Corrupt => known(Code::DataLoss, "etcdserver: corrupt cluster"),
         Refusal::RequestTooLarge => REQUEST_TOO_LARGE,

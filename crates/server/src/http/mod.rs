@@ -23,6 +23,7 @@ use crate::front::{Answered, Link};
 use crate::gateway::Gateway;
 use crate::metrics::Subject;
 use crate::tls::Visitor;
+use crate::v2::{self, V2};
 
 mod health;
 mod path;
@@ -61,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) gates: Arc<Gates>,
     /// `/v3`, if it is served.
     pub(crate) gateway: Option<Gateway>,
+    /// The v2 API, if it is served.
+    pub(crate) v2: Option<Arc<V2>>,
 }
 
 /// The name of an alarm, as etcd writes it.
@@ -111,6 +114,9 @@ impl Site {
         }
         if let Some(gateway) = self.gateway.as_ref().filter(|_| Gateway::serves(&path)) {
             return gateway.answer(&path, head, body).await;
+        }
+        if let Some(v2) = self.v2.as_ref().filter(|_| v2::is_path(&path)) {
+            return v2.answer(&path, &head, body).await;
         }
         whole(match head.uri.path() {
             "/version" => self.version(&head),
@@ -244,21 +250,21 @@ fn allow_origin(response: &mut Response<Body>, origin: HeaderValue) {
 }
 
 /// A whole response with a body of this type.
-fn typed(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+pub(crate) fn typed(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
 /// A plain text, with the headers that Go's error helper sets.
-fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = typed(TEXT, body);
     *response.status_mut() = status;
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-fn not_found() -> Response<Bytes> {
+pub(crate) fn not_found() -> Response<Bytes> {
     plain(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 

@@ -92,7 +92,7 @@ fn pages_of_a_healthy_member_are_those_of_etcd() {
 fn wrong_paths_and_methods_are_answered_as_etcd_does() {
     let served = serve(FakeApi::new(healthy), "");
     let not_found = ("HTTP/1.1 404 Not Found".to_owned(), text_error(19), "404 page not found\n".to_owned());
-    for path in ["/nothing", "/readyz/xx", "/health/", "/v2/keys/a", "/livezz"] {
+    for path in ["/nothing", "/readyz/xx", "/health/", "/livezz"] {
         assert_eq!(ask(served.client, &format!("GET {path}")), not_found, "{path}");
     }
     assert_eq!(ask(served.metrics_address, "GET /version"), not_found);

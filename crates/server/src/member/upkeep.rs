@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use etched_replica::PeerVersion;
+use etched_replica::{PeerVersion, V2Call};
 use tokio::sync::watch;
 
-use crate::api::Api;
+use crate::api::{Api, Request};
 use crate::flags::{Options, SERVER_VERSION};
 use crate::front::Link;
 use crate::log;
@@ -42,6 +42,7 @@ impl Upkeep {
         let (stop, mut stopped) = watch::channel(false);
         let running = Arc::clone(&link);
         let versions = Versions { handle, time_max: options.member.election_timeout * 2, asked: None };
+        let expiring = Arc::clone(&link);
         let checks = Checks {
             handle: Arc::clone(&versions.handle),
             link: Arc::clone(&link),
@@ -53,6 +54,7 @@ impl Upkeep {
                     () = running.run() => {}
                     () = versions.run() => {}
                     () = checks.run() => {}
+                    () = expire_v2(expiring) => {}
                     // An error means that whoever could tell is gone: that is a stop too.
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
@@ -74,6 +76,21 @@ impl Drop for Upkeep {
         let _ = self.stop.send(true);
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             log!(Error, "the upkeep thread panicked");
+        }
+    }
+}
+
+/// Lets the nodes of the v2 API go whose time is over by the clock of the leader.
+async fn expire_v2(link: Arc<Link>) {
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let report = link.api().report();
+        let until_ns = crate::v2::unix_ns();
+        let is_due = report.v2_next_expiry_ns.is_some_and(|at_ns| at_ns <= until_ns);
+        if report.is_leader && is_due {
+            // Whatever hinders it now, the next look asks again.
+            let _ = link.ask(Request::V2(V2Call::Expire { until_ns })).await;
         }
     }
 }

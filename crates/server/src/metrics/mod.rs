@@ -35,7 +35,7 @@ mod tests;
 pub(crate) use exposition::CONTENT_TYPE;
 pub use histogram::Histogram;
 pub use operations::TimesByOperation;
-pub use peers::{PeerCounters, PeerNumbers, SnapshotNumbers};
+pub use peers::{PeerCounters, PeerNumbers, SnapshotNumbers, Trips};
 pub use process::raise_open_file_limit;
 pub use render::Subject;
 use rpc::RpcCounters;

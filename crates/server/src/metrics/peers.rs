@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::exposition::{Exposition, Type};
 use super::{Histogram, Number};
@@ -32,12 +33,53 @@ pub struct PeerNumbers {
     pub sent_failures: Number,
     /// Messages that could not be taken.
     pub received_failures: Number,
+    /// Appends to its log that were sent to it.
+    pub appends_sent: Number,
+    /// Appends to this member's log that came from it.
+    pub appends_received: Number,
+    trips: Mutex<Trips>,
     /// Smoothed round trips.
     pub round_trip: Histogram,
     /// Snapshots that are sent to it.
     pub snapshots_sent: SnapshotNumbers,
     /// Snapshots that come from it.
     pub snapshots_received: SnapshotNumbers,
+}
+
+/// Round trips, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trips {
+    count: f64,
+    sum: f64,
+    sum_of_squares: f64,
+    /// The last one.
+    pub last_ms: f64,
+    /// The shortest one.
+    pub min_ms: f64,
+    /// The longest one.
+    pub max_ms: f64,
+}
+
+impl Trips {
+    fn add(&mut self, time_ms: f64) {
+        self.min_ms = if self.count > 0.0 { self.min_ms.min(time_ms) } else { time_ms };
+        self.max_ms = self.max_ms.max(time_ms);
+        self.last_ms = time_ms;
+        self.count += 1.0;
+        self.sum += time_ms;
+        self.sum_of_squares += time_ms * time_ms;
+    }
+
+    /// The mean; 0 if there was none.
+    pub fn average_ms(&self) -> f64 {
+        self.sum / self.count.max(1.0)
+    }
+
+    /// The standard deviation; 0 if there was none.
+    pub fn deviation_ms(&self) -> f64 {
+        let mean = self.average_ms();
+        (self.sum_of_squares / self.count.max(1.0) - mean * mean).max(0.0).sqrt()
+    }
 }
 
 /// The numbers of snapshots in one direction.
@@ -55,6 +97,11 @@ impl PeerCounters {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let id = if by_id.len() < PEERS_MAX || by_id.contains_key(&id) { id } else { 0 };
         Arc::clone(by_id.entry(id).or_insert_with(|| Arc::new(PeerNumbers::new())))
+    }
+
+    /// The numbers of all that were spoken with.
+    pub fn all(&self) -> BTreeMap<u64, Arc<PeerNumbers>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn render(&self, exposition: &mut Exposition, local: &str) {
@@ -77,10 +124,24 @@ impl PeerNumbers {
             received_bytes: Number::default(),
             sent_failures: Number::default(),
             received_failures: Number::default(),
+            appends_sent: Number::default(),
+            appends_received: Number::default(),
+            trips: Mutex::default(),
             round_trip: Histogram::exponential(0.0001, 2.0, 16),
             snapshots_sent: SnapshotNumbers::new(),
             snapshots_received: SnapshotNumbers::new(),
         }
+    }
+
+    /// A message went there and its answer came back, in this time.
+    pub fn on_round_trip(&self, time: Duration) {
+        self.round_trip.record(time);
+        self.trips.lock().unwrap_or_else(PoisonError::into_inner).add(time.as_secs_f64() * 1e3);
+    }
+
+    /// The round trips so far.
+    pub fn trips(&self) -> Trips {
+        *self.trips.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is a member from now on.
@@ -192,7 +253,7 @@ impl SnapshotNumbers {
     }
 
     /// One that had begun is done.
-    pub fn succeed(&self, took: std::time::Duration) {
+    pub fn succeed(&self, took: Duration) {
         self.successes.record(took);
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use etched_replica::raft::Message;
+use etched_replica::raft::{Message, MessageKind};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::codec::{Encoder, StreamKind};
@@ -204,6 +204,9 @@ impl StreamBody {
             && let Some(message) = self.taken.pop_front()
         {
             bytes += self.encoder.encode(&message, &mut out);
+            if message.kind() == MessageKind::Append {
+                self.peer.numbers.appends_sent.increment();
+            }
         }
         self.has_sent = true;
         self.peer.numbers.sent_bytes.add(bytes as u64);

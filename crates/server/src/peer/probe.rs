@@ -102,5 +102,5 @@ fn report(peer: &Peer, findings: &Findings) {
             "rtt" => findings.round_trip,
         );
     }
-    peer.numbers.round_trip.record(findings.round_trip);
+    peer.numbers.on_round_trip(findings.round_trip);
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use etched_replica::raft::Message;
+use etched_replica::raft::{Message, MessageKind};
 use http::response::Parts;
 use http::{Method, StatusCode};
 use http_body::Body as _;
@@ -293,6 +293,9 @@ impl Stream {
                 Decoded::Beat => {}
                 Decoded::Message { message, bytes } => {
                     peer.numbers.received_bytes.add(bytes as u64);
+                    if message.kind() == MessageKind::Append {
+                        peer.numbers.appends_received.increment();
+                    }
                     if message.to() == local {
                         messages.push(message);
                     } else {

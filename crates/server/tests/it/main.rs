@@ -9,3 +9,4 @@ mod dev;
 mod process;
 mod session;
 mod tls;
+mod v2;

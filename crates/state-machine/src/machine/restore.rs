@@ -11,6 +11,7 @@ use super::{RestoreError, State};
 use crate::alarms::Alarms;
 use crate::members::{ConfState, Downgrade, Members};
 use crate::schema;
+use crate::v2::V2State;
 use crate::version::Version;
 
 /// Where in the log the stored state stands.
@@ -49,6 +50,7 @@ pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State,
         members: Members::restore(view)?,
         cluster_version: record(view, Table::Cluster, schema::CLUSTER_VERSION, version)?,
         storage_version: record(view, Table::Meta, schema::STORAGE_VERSION, version)?,
+        v2: V2State::restore(view)?,
         downgrade: record(view, Table::Cluster, schema::DOWNGRADE, Downgrade::from_json)?.flatten(),
     })
 }

@@ -85,7 +85,7 @@ fn what_a_newer_version_wrote_is_an_error() {
     };
     check(&[], DecodeError::NoOperation);
     check(&[0x08, 7], DecodeError::NoOperation);
-    check(&[0x12, 0], DecodeError::UnknownField { message: "InternalRaftRequest", field: 2 });
+    check(&[0x62, 0], DecodeError::UnknownField { message: "InternalRaftRequest", field: 12 });
     check(&[0x62, 0], DecodeError::UnknownField { message: "InternalRaftRequest", field: 12 });
     check(&[0x22, 2, 0x38, 1], DecodeError::UnknownField { message: "PutRequest", field: 7 });
     check(&[0x22, 2, 0x08, 1], DecodeError::UnknownField { message: "PutRequest", field: 1 });

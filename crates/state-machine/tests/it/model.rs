@@ -99,6 +99,7 @@ impl Model {
             | Command::DowngradeSet { .. }
             | Command::Range(_)
             | Command::DowngradeVersionTest { .. }
+            | Command::V2(_)
             | Command::Auth(_) => panic!("not modelled: {command:?}"),
         }
     }
