@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{chaos, clients, compat, crash, mixed, tidy, workspace};
+use crate::{chaos, clients, compat, crash, mixed, tidy, v2, workspace};
 
 /// How long the comparison with etcd runs.
 const COMPAT_SECONDS: u64 = 120;
+/// How many requests of the v2 API are compared.
+const V2_REQUESTS: u64 = 2_000;
 /// How often the server is killed.
 const KILLS: u64 = 12;
 /// How many members are tortured for how many minutes.
@@ -63,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
     }
     if steps.is_good() {
         steps.step("compat", || compat::run(&compat::Options::of_ci(COMPAT_SECONDS)));
+        steps.step("v2", || v2::run(&v2::Options::of_ci(V2_REQUESTS)));
         steps.step("crash", || crash::run(&crash::Options::of_ci(KILLS)));
         for (members, minutes) in TORTURES {
             let options = chaos::Options::of_ci(members, minutes, TORTURE_SEED);

@@ -14,6 +14,7 @@ mod process;
 mod procfs;
 mod random;
 mod tidy;
+mod v2;
 mod workspace;
 
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Failover(chaos::failover::Options),
     /// Turns a cluster of the real etcd into one of etched and back, under load.
     Mixed(mixed::Options),
+    /// Compares the v2 API with an etcd that still has it, request by request.
+    V2(v2::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Chaos(options) => chaos::run(&options),
         Command::Failover(options) => chaos::failover::run(&options),
         Command::Mixed(options) => mixed::run(&options),
+        Command::V2(options) => v2::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }

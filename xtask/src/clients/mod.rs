@@ -1,6 +1,7 @@
 //! `cargo xtask clients`: independent clients against our server, each with a short session of the usual calls.
 //!
-//! The clients are the Rust crate `etcd-client`, the Python package `aetcd` and Debian's `etcdctl`.
+//! The clients are the Rust crate `etcd-client`, the Python packages `aetcd` and `python-etcd` (which speaks the v2 API),
+//! and Debian's `etcdctl`.
 //! What cannot be had on a machine is skipped, with a message.
 
 mod etcdctl;
@@ -19,7 +20,7 @@ pub(crate) use protoc::stand_in as stand_in_for_protoc;
 /// Options of `clients`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only the client of this name (rust, python, etcdctl); repeatable.
+    /// Only the client of this name (rust, python, python-v2, etcdctl); repeatable.
     #[arg(long)]
     only: Vec<String>,
     /// The server's program; ours is built when it is not given.
@@ -44,7 +45,8 @@ enum Session {
 /// A client's name and its session: with the server's address and an empty folder.
 type Client = (&'static str, fn(&Server, &Path) -> Result<Session>);
 
-const CLIENTS: [Client; 3] = [("rust", rust), ("python", python), ("etcdctl", etcdctl::session)];
+const CLIENTS: [Client; 4] =
+    [("rust", rust), ("python", python), ("python-v2", python_v2), ("etcdctl", etcdctl::session)];
 
 /// Runs the sessions, each on a fresh server.
 ///
@@ -88,22 +90,32 @@ fn rust(server: &Server, _: &Path) -> Result<Session> {
     Ok(Session::Done)
 }
 
-/// The package `aetcd`, in a virtual environment of its own.
+/// The package `aetcd`.
 fn python(server: &Server, folder: &Path) -> Result<Session> {
+    python_session(server, folder, "aetcd==1.0.0", "session.py")
+}
+
+/// The package `python-etcd`.
+fn python_v2(server: &Server, folder: &Path) -> Result<Session> {
+    python_session(server, folder, "python-etcd==0.4.5", "session_v2.py")
+}
+
+/// A script that uses a package, in a virtual environment of its own.
+fn python_session(server: &Server, folder: &Path, package: &str, script: &str) -> Result<Session> {
     let environment = folder.join("venv");
     let created = Command::new("python3").args(["-m", "venv"]).arg(&environment).output();
     if !created.is_ok_and(|output| output.status.success()) {
         return Ok(Session::Skipped("python3 makes no virtual environment here".into()));
     }
     let pip = environment.join("bin/pip");
-    let installed = Command::new(pip).args(["install", "--quiet", "aetcd==1.0.0"]).output()?;
+    let installed = Command::new(pip).args(["install", "--quiet", package]).output()?;
     if !installed.status.success() {
         let why = String::from_utf8_lossy(&installed.stderr);
-        return Ok(Session::Skipped(format!("aetcd cannot be installed: {}", why.trim())));
+        return Ok(Session::Skipped(format!("{package} cannot be installed: {}", why.trim())));
     }
     let address = server.address();
     let output = Command::new(environment.join("bin/python"))
-        .arg(workspace::root().join("xtask/clients/session.py"))
+        .arg(workspace::root().join("xtask/clients").join(script))
         .arg(address.ip().to_string())
         .arg(address.port().to_string())
         .output()?;
