@@ -74,5 +74,5 @@ pub use error::{Flaw, ReadError};
 pub use format::{KEY_BYTES_MAX, Meta, MetaFlaw, PageId, PageSize, VALUE_BYTES_MAX};
 pub use plan::{Layout, Plan, PlanError};
 pub use reader::{BoltFile, Bucket, Content, Entry};
-pub use tables::{Batches, ExportError, encode_tables, etcd_buckets, plan_tables};
+pub use tables::{Batches, ExportError, encode_tables, etcd_buckets, plan_tables, plan_tables_by};
 pub use trailer::{SnapshotError, TRAILER_BYTES, Trailer, database_bytes, verify_snapshot};

@@ -39,6 +39,8 @@ fn imported() -> Vec<Table> {
     tables
 }
 
+const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
+
 /// Why the tables of a view could not be written as a file.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,12 +67,31 @@ pub enum ExportError {
 /// # Errors
 /// The view could not be read, or has a record that is too long.
 pub fn plan_tables(view: &impl ReadView, size: PageSize) -> Result<Layout, ExportError> {
+    plan_tables_by(view, size, &mut |table, visit| {
+        view.scan(table, ALL, &mut |key, value| visit(key.len(), value.len()))
+    })
+}
+
+/// As [`plan_tables`], with the lengths from wherever they are known: `lengths` visits those of key and value of all
+/// records of a table, in their order.
+///
+/// # Errors
+/// `lengths` or the view failed, or a record is too long.
+#[expect(clippy::type_complexity, reason = "a closure over two lengths says what it is")]
+pub fn plan_tables_by(
+    view: &impl ReadView,
+    size: PageSize,
+    lengths: &mut dyn FnMut(
+        Table,
+        &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<(), BackendError>,
+) -> Result<Layout, ExportError> {
     let mut plan = Plan::new(size);
     for table in exported(view)? {
         plan.bucket(table.name().as_bytes(), 0).map_err(|why| ExportError::Plan { table, why })?;
         let mut result = Ok(());
-        view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
-            result = plan.entry(key.len(), value.len());
+        lengths(table, &mut |key_bytes, value_bytes| {
+            result = plan.entry(key_bytes, value_bytes);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         result.map_err(|why| ExportError::Plan { table, why })?;
@@ -92,7 +113,7 @@ pub fn encode_tables(
     for table in exported(view)? {
         encoder.bucket(table.name().as_bytes())?;
         let mut result = Ok(());
-        view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
+        view.scan(table, ALL, &mut |key, value| {
             result = encoder.entry(key, value);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;

@@ -82,6 +82,7 @@ mod store;
 mod tree;
 mod txn;
 
+pub use catalog::{CatalogMaker, record_lengths};
 pub use codec::{Record, RecordError};
 pub use compaction::{CompactError, CompactionProgress};
 pub use hash::{HashKv, HashPlan, HashWalk};

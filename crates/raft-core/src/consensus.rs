@@ -468,6 +468,12 @@ impl RaftCore {
         self.node.mut_store().compact(index.min(applied));
     }
 
+    /// Bytes of the payloads of the entries in memory.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.node.store().bytes()
+    }
+
     /// What has to be done next; `None` when there is nothing until the next input.
     pub fn poll(&mut self) -> Option<Effect> {
         if self.effects.is_empty() {

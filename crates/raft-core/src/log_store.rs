@@ -69,6 +69,8 @@ pub(crate) struct LogStore {
     /// The place before the first entry.
     base: (u64, u64),
     entries: VecDeque<eraftpb::Entry>,
+    /// Bytes of the entries' payloads.
+    bytes: u64,
     supplied: Option<eraftpb::Snapshot>,
     /// Who needs a snapshot that is not there. A cell, since the `raft` crate asks through a shared reference.
     wanted: Cell<BTreeSet<u64>>,
@@ -109,6 +111,7 @@ impl LogStore {
             hard_state,
             conf_state: snapshot.conf_state,
             base: (snapshot.index, snapshot.term),
+            bytes: entries.iter().map(|entry| entry.data.len() as u64).sum(),
             entries: entries.into_iter().map(Entry::into_raft).collect(),
             supplied: None,
             wanted: Cell::default(),
@@ -120,7 +123,10 @@ impl LogStore {
         let Some(first) = entries.first() else { return };
         let kept = first.index.checked_sub(self.base.0 + 1).expect("compacted entries are committed");
         assert!(kept <= self.entries.len() as u64, "a log has no gaps");
-        self.entries.truncate(self.position(first.index));
+        let kept = self.position(first.index);
+        self.bytes -= self.entries.range(kept..).map(payload_bytes).sum::<u64>();
+        self.entries.truncate(kept);
+        self.bytes += entries.iter().map(payload_bytes).sum::<u64>();
         self.entries.extend(entries.iter().cloned());
     }
 
@@ -128,6 +134,7 @@ impl LogStore {
     pub(crate) fn install(&mut self, meta: &SnapshotMeta) {
         self.base = (meta.index, meta.term);
         self.entries.clear();
+        self.bytes = 0;
         self.conf_state = meta.conf_state.clone();
         self.supplied = None;
     }
@@ -138,6 +145,7 @@ impl LogStore {
             && entry.index <= index
         {
             self.base = (entry.index, entry.term);
+            self.bytes -= payload_bytes(entry);
             self.entries.pop_front();
         }
     }
@@ -152,6 +160,11 @@ impl LogStore {
     /// Who asked for a snapshot that was not there, since the last call.
     pub(crate) fn take_wanted(&self) -> BTreeSet<u64> {
         self.wanted.take()
+    }
+
+    /// Bytes of the payloads of all entries.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -226,6 +239,10 @@ impl raft::Storage for LogStore {
             }
         }
     }
+}
+
+fn payload_bytes(entry: &eraftpb::Entry) -> u64 {
+    payload(entry).len() as u64
 }
 
 /// What an entry takes in a message beside its payload, at most.

@@ -216,6 +216,12 @@ impl Message {
         self.inner.entries.len()
     }
 
+    /// Bytes of the payloads of its entries.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.inner.entries.iter().map(|entry| payload(entry).len()).sum()
+    }
+
     /// Where the snapshot stands that it announces.
     #[must_use]
     pub fn snapshot(&self) -> Option<SnapshotMeta> {

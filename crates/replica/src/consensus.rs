@@ -184,6 +184,11 @@ impl Consensus {
         self.raft.conf_state()
     }
 
+    /// Bytes of the entries in memory.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.raft.log_bytes()
+    }
+
     /// Entries up to `index` need not be kept in memory.
     pub(crate) fn compact(&mut self, index: u64) {
         self.raft.compact(index);

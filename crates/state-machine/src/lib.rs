@@ -78,4 +78,7 @@ pub use version::Version;
 /// The tree of the v2 API.
 pub use etched_v2store as v2store;
 
-pub use etched_mvcc::{Change, ChangeKind, HashKv, HashPlan, RangeOutput, RangeQuery};
+pub use etched_mvcc::{
+    CatalogMaker, Change, ChangeKind, HashKv, HashPlan, RangeOutput, RangeQuery,
+    RestoreError as CatalogError, record_lengths,
+};

@@ -1,8 +1,6 @@
 //! The closed loop: so many requests in flight on so many connections, the next one when an answer comes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -31,14 +29,12 @@ impl Shape {
 }
 
 /// When a run ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
     /// After so much measured time; a quarter of it is run before, unmeasured.
     Elapsed(Duration),
     /// After so many requests, all measured.
     Answered(u64),
-    /// As long as this is true, all measured.
-    While(Arc<AtomicBool>),
 }
 
 /// The servers that are measured: connections go to the addresses in turn, processor time is that of all processes.
@@ -115,7 +111,7 @@ impl Clock {
     fn start(until: Until, target: Target, now: Instant) -> Result<Self> {
         let warm_up = match until {
             Until::Elapsed(duration) => Some(now + duration / 4),
-            Until::Answered(_) | Until::While(_) => None,
+            Until::Answered(_) => None,
         };
         let server_cpu = target.cpu()?;
         let own_cpu = procfs::cpu(std::process::id())?;
@@ -127,22 +123,21 @@ impl Clock {
         if self.warm_up.is_none_or(|end| now < end) {
             return Ok(false);
         }
-        *self = Self { warm_up: None, ..Self::start(self.until.clone(), self.target.clone(), now)? };
+        *self = Self { warm_up: None, ..Self::start(self.until, self.target.clone(), now)? };
         Ok(true)
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        match &self.until {
-            Until::Elapsed(duration) => self.warm_up.is_none() && now - self.measuring_since >= *duration,
+        match self.until {
+            Until::Elapsed(duration) => self.warm_up.is_none() && now - self.measuring_since >= duration,
             Until::Answered(_) => false,
-            Until::While(goes_on) => !goes_on.load(Ordering::Relaxed),
         }
     }
 
     fn may_open(&self, opened: u64) -> bool {
-        match &self.until {
-            Until::Elapsed(_) | Until::While(_) => true,
-            Until::Answered(count) => opened < *count,
+        match self.until {
+            Until::Elapsed(_) => true,
+            Until::Answered(count) => opened < count,
         }
     }
 }

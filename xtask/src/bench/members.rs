@@ -1,6 +1,5 @@
 //! The workloads of a cluster of three.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,11 +7,11 @@ use anyhow::{Result, ensure};
 
 use super::cluster::{Cluster, status};
 use super::load::{Run, Shape, Target, Until};
+use super::paced;
 use super::report::{Floor, Metric};
 use super::scenarios::{Samples, Scenario, Sizes, Workload, fill_at, get_at, long_key, put_at, short_key};
+use crate::histogram::Histogram;
 
-/// Puts in flight while a snapshot is sent.
-const PROBES: Shape = Shape { connections: 1, streams: 4 };
 const LONG: Duration = Duration::from_secs(600);
 
 /// All workloads, in the order in which they run.
@@ -143,26 +142,26 @@ fn snapshot(cluster: &mut Cluster, sizes: &Sizes) -> Result<Samples> {
     fill_at(target.clone(), sizes.snapshot_keys, &mut long_key(), 1024)?;
     // Background work of either side, and Go's collector, come to rest.
     std::thread::sleep(Duration::from_secs(3));
-    let before = put_at(target.clone(), PROBES, Until::Elapsed(sizes.measured))?;
-    let goes_on = Arc::new(AtomicBool::new(true));
-    let (during, took) = std::thread::scope(|scope| -> Result<(Run, Duration)> {
-        let until = Until::While(Arc::clone(&goes_on));
-        let target = &target;
-        let probes = scope.spawn(move || put_at(target.clone(), PROBES, until));
+    let address = target.addresses[0];
+    let begin = Instant::now();
+    let before = paced::puts(address, || begin.elapsed() < sizes.measured)?;
+    let goes_on = AtomicBool::new(true);
+    let (during, took) = std::thread::scope(|scope| -> Result<(Histogram, Duration)> {
+        let probes = scope.spawn(|| paced::puts(address, || goes_on.load(Ordering::Relaxed)));
         let took = catch_up(cluster, leader, away);
         goes_on.store(false, Ordering::Relaxed);
         let during = probes.join().map_err(|_| anyhow::anyhow!("the probes' thread panicked"))??;
         Ok((during, took?))
     })?;
     check_leader(cluster, leader)?;
-    let (idle_us, busy_us) = (before.latencies.quantile_us(990), during.latencies.quantile_us(990));
+    let (idle_us, busy_us) = (before.quantile_us(990), during.quantile_us(990));
     let metric = Metric::new;
     Ok(vec![
         (metric("snapshot of 1,000,000 to a member", "ms", Floor::RatioMax(0.5)), took.as_secs_f64() * 1e3),
         (metric("put before the snapshot, p99", "us", Floor::None), idle_us),
         (metric("put during the snapshot, p99", "us", Floor::None), busy_us),
         (metric("put during the snapshot, p99 to that before", "x", Floor::Max(2.0)), busy_us / idle_us),
-        (metric("put during the snapshot, max", "ms", Floor::None), during.latencies.max_us() / 1e3),
+        (metric("put during the snapshot, max", "ms", Floor::None), during.max_us() / 1e3),
     ])
 }
 

@@ -8,6 +8,7 @@
 mod cluster;
 mod load;
 mod members;
+mod paced;
 mod report;
 mod scenarios;
 mod watchers;

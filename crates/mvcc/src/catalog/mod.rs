@@ -16,6 +16,7 @@
 //! what is in them.
 
 mod codec;
+mod maker;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use etched_backend::{BackendError, Batch, ReadView, Table};
 
 use codec::{BlockReader, BlockWriter, decode_start, encode_start};
 pub(crate) use codec::{Numbers, PackedRow, Row};
+pub use maker::{CatalogMaker, record_lengths};
 
 use crate::RestoreError;
 use crate::codec::{Revision32, StoredRevision};

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::catalog::{IsFirst, Numbers, PackedRow, Row};
-use crate::codec::{LEN_MAX, REVISION_MAX, Record, Revision32, StoredRevision};
+use crate::codec::{Revision32, StoredRevision};
 use crate::entry::{Entry, NONE};
 use crate::tree::shared_len;
 
@@ -100,27 +100,11 @@ impl Rows {
 
     /// Takes what is stored under a revision, or says what is wrong with it.
     pub(super) fn push_stored(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        let revision = StoredRevision::decode(key)?;
-        let record = Record::decode(value).map_err(|error| error.0)?;
-        let len = u32::try_from(value.len()).ok().filter(|len| (*len as usize) < LEN_MAX);
-        let len = len.ok_or("the record is too long")?;
-        if !revision.is_deletion {
-            // A snapshot whose revision was raised ends with an empty record that has no fields at all.
-            if record.mod_revision != revision.main && !value.is_empty() {
-                return Err("the record is of another revision");
-            }
-            if !(0..=revision.main).contains(&record.create_revision) {
-                return Err("the revision of the creation is out of range");
-            }
-            if !(0..=REVISION_MAX).contains(&record.version) {
-                return Err("the version is out of range");
-            }
-        }
+        let Row { revision, key, numbers } = Row::of_stored(key, value)?;
         if self.last().is_some_and(|last| (last.main, last.sub) >= (revision.main, revision.sub)) {
             return Err("the revision is stored twice");
         }
-        let Record { create_revision: create, version, lease, .. } = record;
-        self.push(revision, None, 0, record.key, Numbers { create, version, lease, len })
+        self.push(revision, None, 0, key, numbers)
     }
 
     /// Adds a row whose key is the first `shared` bytes of another, and `suffix`.

@@ -88,14 +88,11 @@ impl Member {
 
     /// Forgets entries in memory that nobody should need any more.
     fn compact_log(&mut self, index: u64) {
-        // A follower that is being sent a snapshot needs all that comes after it.
-        if self.snapshots.is_any_under_way() {
-            return;
-        }
         let conf_state = self.consensus.conf_state();
         let is_alone = conf_state.voters.len() + conf_state.learners.len() <= 1;
         let kept = if is_alone { 0 } else { self.limits.catch_up_entries };
-        self.consensus.compact(index.saturating_sub(kept));
+        let dispensable = self.dispensable(index.saturating_sub(kept));
+        self.consensus.compact(dispensable);
     }
 
     /// Plans the hashes that were asked for, at the moment at which a batch is taken: the view that they will read is

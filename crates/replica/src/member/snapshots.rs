@@ -5,7 +5,7 @@
 //! The message is held until a commit is done, and then says where that commit stands: so the backend's newest view is
 //! the state that it announces, no more and no less.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use etched_backend::ReadView;
@@ -16,25 +16,35 @@ use crate::options::StartError;
 use crate::output::{Install, Output, SendSnapshot};
 use crate::request::ApiError;
 
+/// Bytes of entries that are kept for followers with a snapshot; beyond, they are sent another one.
+const KEPT_BYTES_MAX: u64 = 1 << 30;
+
 /// Snapshots on their way, out and in.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
     /// Messages that wait for a commit.
     held: Vec<Message>,
-    /// Followers whose snapshot is not delivered yet.
-    under_way: BTreeSet<u64>,
+    /// Followers that are sent a snapshot, or have one and not yet what comes after it, and where it stands.
+    catching_up: BTreeMap<u64, CatchingUp>,
+    /// Where the snapshots stand that are on their way.
+    sent: BTreeMap<u64, u64>,
     is_installing: bool,
     /// Entries that follow a snapshot that is not installed yet.
     deferred: Vec<Entry>,
 }
 
+/// How far a follower is with its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatchingUp {
+    /// It waits for one, or one is on its way.
+    Receives,
+    /// It has the one of this index.
+    Has(u64),
+}
+
 impl Snapshots {
     pub(super) fn is_any_held(&self) -> bool {
         !self.held.is_empty()
-    }
-
-    pub(super) fn is_any_under_way(&self) -> bool {
-        !self.under_way.is_empty()
     }
 
     pub(super) fn is_installing(&self) -> bool {
@@ -47,7 +57,8 @@ impl Snapshots {
 
     pub(super) fn on_demoted(&mut self) {
         self.held.clear();
-        self.under_way.clear();
+        self.sent.clear();
+        self.catching_up.clear();
     }
 }
 
@@ -64,7 +75,7 @@ impl Member {
     }
 
     pub(super) fn hold_snapshot(&mut self, message: Message) {
-        self.snapshots.under_way.insert(message.to());
+        self.snapshots.catching_up.insert(message.to(), CatchingUp::Receives);
         self.snapshots.held.push(message);
         self.commit.want();
     }
@@ -82,6 +93,7 @@ impl Member {
             } else {
                 let message = message.with_snapshot(meta, data.clone());
                 let (index, term) = (meta.index, meta.term);
+                self.snapshots.sent.insert(to, index);
                 self.outputs.push_back(Output::SendSnapshot(SendSnapshot { to, message, index, term }));
             }
         }
@@ -89,8 +101,49 @@ impl Member {
 
     /// How it went with a snapshot sent to `member`.
     pub fn on_snapshot_sent(&mut self, member: u64, delivery: SnapshotDelivery) {
-        self.snapshots.under_way.remove(&member);
+        // Consensus knows by now which index the follower has then.
+        let sent = self.snapshots.sent.remove(&member);
+        match (delivery, sent) {
+            (SnapshotDelivery::Done, Some(index)) => {
+                self.snapshots.catching_up.insert(member, CatchingUp::Has(index));
+            }
+            (SnapshotDelivery::Done, None) | (SnapshotDelivery::Failed, _) => {
+                self.snapshots.catching_up.remove(&member);
+            }
+        }
         self.consensus.on_snapshot_sent(member, delivery);
+    }
+
+    /// The last index that followers with a snapshot do not need any more, at most `wanted`.
+    ///
+    /// One that has its snapshot takes it up and asks for what comes after it; if that were gone it would be sent the
+    /// next snapshot, and so on as long as much is written.
+    /// One that cannot be spoken with is not waited for, and nobody is when too much has gathered.
+    pub(super) fn dispensable(&mut self, wanted: u64) -> u64 {
+        if self.snapshots.catching_up.is_empty() {
+            return wanted;
+        }
+        if self.consensus.log_bytes() > KEPT_BYTES_MAX {
+            self.snapshots.catching_up.clear();
+            return wanted;
+        }
+        let followers = self.consensus.status().followers;
+        let leadership = &self.leadership;
+        self.snapshots.catching_up.retain(|member, state| match state {
+            CatchingUp::Receives => true,
+            CatchingUp::Has(_) => {
+                let matched = followers.iter().find(|follower| follower.id == *member);
+                leadership.is_active(*member) && matched.is_some_and(|follower| follower.matched < wanted)
+            }
+        });
+        let mut dispensable = wanted;
+        for state in self.snapshots.catching_up.values() {
+            dispensable = match state {
+                CatchingUp::Receives => 0,
+                CatchingUp::Has(index) => dispensable.min(*index),
+            };
+        }
+        dispensable
     }
 
     pub(super) fn begin_install(&mut self, ticket: u64, meta: SnapshotMeta, data: Bytes) {

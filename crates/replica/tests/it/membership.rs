@@ -207,6 +207,39 @@ fn a_follower_too_far_behind_gets_a_snapshot_and_so_does_a_new_member() {
     }
 }
 
+/// The leader used to forget the entries behind the snapshot while the follower took it up, and to send the next one.
+#[test]
+fn a_follower_that_takes_its_snapshot_up_slowly_is_not_sent_another() {
+    let (mut world, _) = World::with_leader(3, 90);
+    for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+        world.snapshot_entries = 50;
+        world.crash(id);
+        world.restart(id);
+    }
+    let leader = world.await_leader();
+    world.run(6 * SECOND);
+    let lame = world.other(leader);
+    world.crash(lame);
+    world.fill(leader, 0..200);
+    world.run(SECOND);
+    world.restart(lame);
+    world.run_until("a snapshot is there", |world| world.node(lame).snapshots_installed > 0);
+    world.node(lame).is_paused = true;
+    world.fill(leader, 200..500);
+    world.resume(lame);
+    world.run(5 * SECOND);
+    assert_eq!((world.node(lame).snapshots_installed, world.node(leader).snapshots_sent), (1, 1));
+    world.assert_equal_states();
+    // When it has caught up, older entries are forgotten again.
+    world.fill(leader, 500..700);
+    world.run(SECOND);
+    world.crash(lame);
+    world.fill(leader, 700..900);
+    world.restart(lame);
+    world.run(5 * SECOND);
+    assert!(world.node(lame).snapshots_installed > 0, "the log does not reach back so far");
+}
+
 #[test]
 fn a_crash_between_a_snapshot_and_its_record_leaves_the_old_state() {
     let (mut world, _) = World::with_leader(3, 7);

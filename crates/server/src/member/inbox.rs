@@ -21,6 +21,9 @@ pub(crate) const REQUESTS_MAX: usize = 65_536;
 /// Messages of other members that may wait for the core thread; above, they are dropped, and Raft sends them again.
 pub(crate) const MESSAGES_MAX: usize = 16_384;
 
+/// Bytes of entries in messages that may wait; above, they are dropped, too, but for what comes into an empty queue.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
 /// From other members, by way of the transport.
 pub(crate) enum PeerEvent {
     /// Raft messages, in order.
@@ -84,6 +87,8 @@ pub(crate) struct Queues {
     peers: Vec<PeerEvent>,
     /// Messages in `peers`.
     messages: usize,
+    /// Bytes of their entries.
+    message_bytes: usize,
     pub(crate) is_stopped: bool,
 }
 
@@ -136,12 +141,16 @@ impl Inbox {
 
     /// Messages of another member; dropped when too many wait.
     pub(crate) fn push_messages(&self, messages: Vec<Message>) {
+        let bytes: usize = messages.iter().map(Message::payload_bytes).sum();
         {
             let mut queues = self.lock();
-            if queues.messages + messages.len() > MESSAGES_MAX {
+            let is_full = queues.messages + messages.len() > MESSAGES_MAX
+                || queues.message_bytes + bytes > MESSAGE_BYTES_MAX;
+            if is_full && queues.messages > 0 {
                 return;
             }
             queues.messages += messages.len();
+            queues.message_bytes += bytes;
             queues.peers.push(PeerEvent::Messages(messages));
         }
         self.wake();
@@ -160,6 +169,7 @@ impl Inbox {
         std::mem::swap(&mut queues.peers, &mut taken.peers);
         queues.waiting = 0;
         queues.messages = 0;
+        queues.message_bytes = 0;
     }
 
     /// Takes what the backend thread has reported, and leaves everything else.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use etched_backend::{Backend, BackendError, Batch, CreateError, Durability, RedbBackend, RedbOptions};
 use etched_bolt::{Batches, BoltFile, ReadError};
 use etched_disk::{Disk, DiskError};
+use etched_state_machine::{CatalogError, CatalogMaker};
 
 use crate::log;
 
@@ -38,6 +39,8 @@ pub(crate) enum IncomingError {
     Create(#[from] CreateError),
     #[error("the backend cannot be written: {0}")]
     Backend(#[from] BackendError),
+    #[error("the received database makes no sense: {0}")]
+    Records(#[from] CatalogError),
     #[error("the disk failed: {0}")]
     Disk(#[from] DiskError),
 }
@@ -73,8 +76,12 @@ pub(crate) fn build(
         }
     }
     let backend = current.create_beside(disk, &unfinished, options)?;
+    // With a catalog the core thread need not read all records when it takes the backend up.
+    let mut catalog = CatalogMaker::default();
     for batch in Batches::new(&file, BATCH_BYTES) {
-        backend.commit(&batch?, Durability::Buffered)?;
+        let mut batch = batch?;
+        catalog.add(&mut batch)?;
+        backend.commit(&batch, Durability::Buffered)?;
     }
     backend.commit(&Batch::new(), Durability::Synced)?;
     put_in_place(disk, &unfinished, &path)?;
@@ -126,6 +133,8 @@ mod tests {
 
     use etched_backend::{MemoryBackend, ReadView as _, Table};
     use etched_disk::RealDisk;
+    use etched_proto::mvccpb::KeyValue;
+    use prost::Message as _;
 
     use super::*;
     use crate::member::outgoing;
@@ -138,8 +147,17 @@ mod tests {
     fn receive(dir: &Path, name: &str) -> PathBuf {
         let source = MemoryBackend::new();
         let mut batch = Batch::new();
-        for number in 0..1000_u32 {
-            batch.put(Table::Key, number.to_be_bytes().to_vec(), vec![7; 300]);
+        for number in 2..1002_i64 {
+            let key = [&number.to_be_bytes()[..], b"_", &0_i64.to_be_bytes()].concat();
+            let record = KeyValue {
+                key: format!("key-{number}").into(),
+                create_revision: number,
+                mod_revision: number,
+                version: 1,
+                value: vec![7; 300].into(),
+                lease: 0,
+            };
+            batch.put(Table::Key, key, record.encode_to_vec());
         }
         batch.put(Table::Meta, "term", name.to_owned());
         source.commit(&batch, Durability::Buffered).unwrap();
@@ -162,6 +180,10 @@ mod tests {
         let own = RedbBackend::create(&disk, &database, options()).unwrap();
         let first = build(&disk, &own, &receive(dir.path(), "first"), 7, options()).unwrap();
         assert_eq!(first.backend.view().unwrap().count(Table::Key).unwrap(), 1000);
+        let catalogued = etched_state_machine::record_lengths(&first.backend.view().unwrap(), &mut |_, _| {
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(catalogued, Ok(1000), "it comes with a catalog");
         put_in_place(&disk, &first.path, &database).unwrap();
         drop(own);
         // A second one comes while the first is in use.

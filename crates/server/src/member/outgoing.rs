@@ -1,15 +1,19 @@
 //! The whole state as a database file of etcd's, made while it is read.
 //!
-//! The view is gone over twice: once for the lengths, from which the file's length and layout follow, and once for the
-//! bytes, on a thread of its own that is never more than a few chunks ahead of whoever takes them.
+//! First come the lengths, from which the file's length and layout follow; those of the records are in the catalog, so
+//! that no value is read for them.
+//! Then the view is read for the bytes, on a thread of its own that is never more than a few chunks ahead of whoever
+//! takes them.
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use etched_backend::ReadView;
-use etched_bolt::{ExportError, PageSize};
+use etched_backend::Table;
+use etched_bolt::{ExportError, Layout, PageSize};
+use etched_state_machine::record_lengths;
 
 use crate::api::Database;
 
@@ -18,7 +22,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that are made ahead.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Plans the file over a view and begins to make it. Takes as long as reading all of the view.
+/// Plans the file over a view and begins to make it. Takes as long as reading the catalog.
 ///
 /// # Errors
 ///
@@ -27,7 +31,7 @@ pub(crate) fn database<V: ReadView + Send + Sync + 'static>(
     view: Arc<V>,
     version: String,
 ) -> Result<Database, ExportError> {
-    let layout = etched_bolt::plan_tables(&*view, PageSize::USUAL)?;
+    let layout = plan(&*view)?;
     let bytes = layout.file_bytes();
     let (sender, receiver) = sync_channel::<io::Result<bytes::Bytes>>(CHUNKS_AHEAD);
     let failed = sender.clone();
@@ -45,4 +49,20 @@ pub(crate) fn database<V: ReadView + Send + Sync + 'static>(
         let _ = failed.send(Err(error));
     }
     Ok(Database { bytes, version, chunks: Box::new(receiver.into_iter()) })
+}
+
+/// Plans with the lengths that the catalog tells, or, if it does not tell those of all records, with those of the
+/// records themselves.
+fn plan(view: &impl ReadView) -> Result<Layout, ExportError> {
+    let mut is_told = true;
+    let layout = etched_bolt::plan_tables_by(view, PageSize::USUAL, &mut |table, visit| {
+        if table != Table::Key {
+            return view.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, value| {
+                visit(key.len(), value.len())
+            });
+        }
+        is_told = record_lengths(view, visit).ok() == Some(view.count(table)?);
+        Ok(())
+    })?;
+    if is_told { Ok(layout) } else { etched_bolt::plan_tables(view, PageSize::USUAL) }
 }
