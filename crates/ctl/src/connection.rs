@@ -6,7 +6,6 @@ use std::time::Duration;
 use etched_client::{Credentials, Options, Tls, TlsError};
 
 use crate::args::Args;
-use crate::discovery;
 use crate::failure::{Exit, Failure, text_of_io};
 use crate::prompt;
 use crate::spec::{Flag, GLOBAL_FLAGS};
@@ -38,10 +37,12 @@ pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
 pub(crate) fn endpoints(args: &Args) -> Result<Vec<String>, Failure> {
     let domain = args.text("discovery-srv");
     if !domain.is_empty() {
-        let found = discovery::endpoints(domain, args.text("discovery-srv-name"))
-            .map_err(|why| Failure::new(Exit::Request, why))?;
+        let resolver = etched_srv::Resolver::of_the_system();
+        let found = etched_srv::client_services(&resolver, domain, args.text("discovery-srv-name"))
+            .map_err(|error| Failure::new(Exit::Request, error.to_string()))?;
+        let found = found.into_iter().map(|found| found.url);
         let (found, insecure): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|url| accepts_insecure(args) || !url.starts_with("http://"));
+            found.partition(|url| accepts_insecure(args) || !url.starts_with("http://"));
         insecure.iter().for_each(|url| eprintln!("ignoring discovered insecure endpoint \"{url}\""));
         if !found.is_empty() {
             return Ok(found);

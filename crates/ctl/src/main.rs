@@ -10,7 +10,6 @@ mod args;
 mod command;
 mod completion;
 mod connection;
-mod discovery;
 mod env;
 mod failure;
 mod help;

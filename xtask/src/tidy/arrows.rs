@@ -13,12 +13,13 @@ use super::Finding;
 use crate::workspace;
 
 /// Each package of ours with those of ours that it may use. What is not listed is refused.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("etched-key-range", &[]),
     ("etched-disk", &[]),
     ("etched-raft-core", &[]),
     ("etched-proto", &[]),
     ("etched-model", &[]),
+    ("etched-srv", &[]),
     ("etched-backend", &["etched-disk"]),
     ("etched-wal", &["etched-disk"]),
     ("etched-bolt", &["etched-backend", "etched-disk"]),
@@ -66,6 +67,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "etched-auth",
             "etched-key-range",
             "etched-proto",
+            "etched-srv",
         ],
     ),
     ("etched-client", &["etched-proto"]),
@@ -79,6 +81,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "etched-disk",
             "etched-backend",
             "etched-state-machine",
+            "etched-srv",
         ],
     ),
     (

@@ -1,6 +1,21 @@
-//! Finds endpoints by the SRV records of a domain (`--discovery-srv`).
+//! Finds services by the SRV records of a domain (RFC 2782).
 //!
-//! A small resolver of its own: it asks the servers of `/etc/resolv.conf` over UDP, and over TCP for long answers.
+//! The server finds the members of its cluster so (`--discovery-srv`), its gateway and its proxy find a cluster, and
+//! etchedctl its endpoints.
+//!
+//! It is a small resolver of its own: it asks the servers of `/etc/resolv.conf`, each twice, over UDP, and over TCP
+//! for long answers; names that are not found are tried in the domains of the `search` line.
+//! It waits where it is called: whoever has an event loop calls it on another thread.
+//!
+//! What it does not do: caching, DNSSEC, other records than SRV; addresses of hosts are left to the system.
+//!
+//! ```no_run
+//! let resolver = etched_srv::Resolver::of_the_system();
+//! for service in resolver.services("_etcd-server._tcp.example.com")? {
+//!     println!("{}:{}", service.target, service.port);
+//! }
+//! # Ok::<(), etched_srv::LookupError>(())
+//! ```
 
 mod message;
 
@@ -9,43 +24,70 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use self::message::{Answer, Service};
+use self::message::Answer;
+pub use self::message::Service;
 
 /// How long a server may take, and how often each is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 2;
 
-/// The URLs that the records of a domain name: those with TLS, then those without.
+/// A name could not be looked up; the text is the one that Go has for it, since etcd and etcdctl show it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LookupError(String);
+
+/// A service for clients: how it is reached, and its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientService {
+    /// Its URL.
+    pub url: String,
+    /// Its record.
+    pub service: Service,
+}
+
+/// The services for clients that the records of a domain name: those with TLS, then those without.
 ///
 /// # Errors
 ///
-/// A text in the words of etcdctl, if there are neither.
-pub(crate) fn endpoints(domain: &str, service_name: &str) -> Result<Vec<String>, String> {
-    let resolver = Resolver::of_the_system();
+/// If there are neither.
+pub fn client_services(
+    resolver: &Resolver,
+    domain: &str,
+    service_name: &str,
+) -> Result<Vec<ClientService>, LookupError> {
     let suffix = if service_name.is_empty() { String::new() } else { format!("-{service_name}") };
     let secure = resolver.services(&format!("_etcd-client-ssl{suffix}._tcp.{domain}"));
     let plain = resolver.services(&format!("_etcd-client{suffix}._tcp.{domain}"));
     if let (Err(secure), Err(plain)) = (&secure, &plain) {
-        return Err(format!("dns lookup errors: {secure} and {plain}"));
+        return Err(LookupError(format!("dns lookup errors: {secure} and {plain}")));
     }
-    let urls = |scheme: &'static str, services: Result<Vec<Service>, String>| {
+    let with = |scheme: &'static str, services: Result<Vec<Service>, LookupError>| {
         let services = services.unwrap_or_default().into_iter();
-        services.map(move |service| format!("{scheme}://{}:{}", service.target, service.port))
+        services.map(move |service| ClientService {
+            url: format!("{scheme}://{}:{}", service.target, service.port),
+            service,
+        })
     };
-    Ok(urls("https", secure).chain(urls("http", plain)).collect())
+    Ok(with("https", secure).chain(with("http", plain)).collect())
 }
 
 /// Whom to ask.
-#[derive(Debug, PartialEq)]
-struct Resolver {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolver {
     servers: Vec<SocketAddr>,
     /// Domains that are appended to names that are not found.
     search: Vec<String>,
 }
 
 impl Resolver {
-    fn of_the_system() -> Self {
+    /// Those that the system asks.
+    pub fn of_the_system() -> Self {
         Self::of(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+    }
+
+    /// These servers and no other domains.
+    pub fn with_servers(servers: Vec<SocketAddr>) -> Self {
+        Self { servers, search: Vec::new() }
     }
 
     /// Reads the text of a `resolv.conf`.
@@ -69,7 +111,11 @@ impl Resolver {
     }
 
     /// The services of a name, best first.
-    fn services(&self, name: &str) -> Result<Vec<Service>, String> {
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or no server answers.
+    pub fn services(&self, name: &str) -> Result<Vec<Service>, LookupError> {
         let searched = self.search.iter().map(|domain| format!("{name}.{domain}"));
         let mut failure = None;
         for candidate in std::iter::once(name.to_owned()).chain(searched) {
@@ -82,8 +128,11 @@ impl Resolver {
                 Err(why) => failure = failure.or(Some(why)),
             }
         }
-        let why = failure.unwrap_or_else(|| format!("on {}: no such host", self.servers[0]));
-        Err(format!("lookup {name} {why}"))
+        let why = failure.unwrap_or_else(|| match self.servers.first() {
+            Some(server) => format!("on {server}: no such host"),
+            None => "no servers".to_owned(),
+        });
+        Err(LookupError(format!("lookup {name} {why}")))
     }
 
     fn ask(&self, name: &str) -> Result<Vec<Service>, String> {
@@ -140,7 +189,7 @@ fn ask_by_tcp(server: SocketAddr, id: u16, question: &[u8]) -> io::Result<Vec<Se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::message::tests::response;
+    use crate::message::tests::response;
 
     #[test]
     fn servers_and_domains_are_read_from_the_systems_file() {
@@ -154,7 +203,7 @@ mod tests {
     fn server(known: &'static str, services: &'static [(u16, u16, u16, &'static str)]) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        std::thread::spawn(move || {
+        let answer = move || {
             let mut buffer = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
                 let id = u16::from_be_bytes([buffer[0], buffer[1]]);
@@ -162,7 +211,8 @@ mod tests {
                 let answer = response(id, known, if is_known { services } else { &[] });
                 socket.send_to(&answer, from).unwrap();
             }
-        });
+        };
+        std::thread::Builder::new().spawn(answer).unwrap();
         address
     }
 
@@ -177,6 +227,6 @@ mod tests {
             assert_eq!(targets, ["heavy.a.b", "light.a.b", "late.a.b"]);
         }
         let error = resolver.services("_t._tcp.a").unwrap_err();
-        assert_eq!(error, format!("lookup _t._tcp.a on {address}: no such host"));
+        assert_eq!(error.to_string(), format!("lookup _t._tcp.a on {address}: no such host"));
     }
 }

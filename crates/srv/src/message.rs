@@ -19,12 +19,15 @@ const POINTERS_MAX: usize = 127;
 
 /// Where a service is to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Service {
-    pub(super) priority: u16,
-    pub(super) weight: u16,
-    pub(super) port: u16,
-    /// Without the dot at its end.
-    pub(super) target: String,
+pub struct Service {
+    /// Services with a lower number are used first.
+    pub priority: u16,
+    /// The share that a service gets of those with the same priority.
+    pub weight: u16,
+    /// Its port.
+    pub port: u16,
+    /// The name of its host, without the dot at its end.
+    pub target: String,
 }
 
 /// What a server answered.
@@ -155,7 +158,7 @@ pub(super) mod tests {
     use super::*;
 
     /// An answer with these services, whose targets end in a pointer to the root of the question's name.
-    pub(in crate::discovery) fn response(id: u16, name: &str, services: &[(u16, u16, u16, &str)]) -> Vec<u8> {
+    pub(crate) fn response(id: u16, name: &str, services: &[(u16, u16, u16, &str)]) -> Vec<u8> {
         let mut bytes = question(id, name).unwrap();
         bytes[2..4].copy_from_slice(&(FLAG_RESPONSE | FLAG_RECURSION_DESIRED).to_be_bytes());
         bytes[6..8].copy_from_slice(&u16::try_from(services.len()).unwrap().to_be_bytes());
