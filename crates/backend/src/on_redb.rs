@@ -62,6 +62,8 @@ pub struct RedbOptions {
     pub cache_bytes: usize,
     /// Whether all pages are verified when the file is opened, which reads the whole file.
     pub integrity: Integrity,
+    /// Unused bytes from which on the file is made smaller when it is opened, before anything else; `None` is never.
+    pub shrink_bytes_min: Option<u64>,
 }
 
 /// What is verified when a file is opened.
@@ -75,7 +77,7 @@ pub enum Integrity {
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, integrity: Integrity::Touched }
+        Self { cache_bytes: 64 << 20, integrity: Integrity::Touched, shrink_bytes_min: None }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Limits {
     pub request_timeout_ns: u64,
     /// Nanoseconds for which changes wait before they are committed to the backend.
     pub commit_interval_ns: u64,
+    /// Entries whose changes are committed at once without waiting for the interval.
+    pub commit_entries_max: u64,
     /// Bytes of changes that are committed at once without waiting for the interval.
     pub commit_bytes_max: usize,
     /// Bytes of changes that may wait for the backend; above, no further requests are taken in until it caught up.

@@ -112,6 +112,8 @@ pub struct Identity {
     pub member_id: u64,
     /// This member's name (`--name`).
     pub name: String,
+    /// The version that clients are told (`--report-version`).
+    pub version: String,
 }
 
 /// A registered front.

@@ -8,6 +8,7 @@
 //! carries out what the replica wants done.
 
 pub mod api;
+pub mod architecture;
 pub mod dev;
 pub mod flags;
 pub mod front;
@@ -18,6 +19,9 @@ mod http2;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod notify;
 pub mod peer;
+pub mod subcommand;
 pub mod tls;
+mod upstream;
 mod v2;

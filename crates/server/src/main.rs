@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,11 +11,11 @@ use etched::api::Api;
 use etched::dev::{self, Entered};
 use etched::flags::{self, CertificateError, Options};
 use etched::front::{BindError, Fronts, Listeners, PeerFront};
-use etched::member::{self, Readiness, RunningMember};
+use etched::member::{self, DiscoveryError, Readiness, RunningMember, StartError};
 use etched::metrics::{Metrics, raise_open_file_limit};
 use etched::peer::{PeerIo, Secure};
 use etched::tls::Connector;
-use etched::{log, logging};
+use etched::{architecture, log, logging, notify, subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +42,12 @@ fn main() -> ExitCode {
             Entered::Member(flags) => arguments = flags,
         }
     }
+    if !architecture::is_supported() {
+        return ExitCode::FAILURE;
+    }
+    if let Some(code) = subcommand::enter(&arguments) {
+        return code;
+    }
     let loaded = match flags::load_process(&arguments) {
         Ok(loaded) => loaded,
         Err(stop) => return ExitCode::from(stop.report()),
@@ -56,17 +63,32 @@ fn main() -> ExitCode {
         Ok(End::Signal(signal)) => end_by(signal),
         Ok(End::Member) => ExitCode::SUCCESS,
         Err(error) => {
-            log!(Fatal, headline(&error), "error" => format!("{error:#}"));
+            match error.downcast_ref::<StartError>() {
+                Some(StartError::Resolve(reason)) if reason.is_of_service() => warn_of_token(reason),
+                Some(_) | None => log!(Fatal, headline(&error), "error" => format!("{error:#}")),
+            }
             logging::flush();
             ExitCode::FAILURE
         }
     }
 }
 
+/// The service that members find each other by did not help.
+fn warn_of_token(reason: &DiscoveryError) {
+    let error = format!("failed to join discovery cluster ({reason})");
+    log!(Warn, "failed to bootstrap; discovery token was already used", "error" => error);
+    log!(Warn, "do not reuse discovery token; generate a new one to bootstrap a cluster");
+}
+
 /// The message of the last line: etcd's, where it has one of its own.
 fn headline(error: &anyhow::Error) -> &'static str {
     if let Some(error) = error.downcast_ref::<BindError>() {
         return error.headline();
+    }
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        let is_bootstrap =
+            matches!(error, StartError::Discovery(_) | StartError::Resolve(_) | StartError::Join(_));
+        return if is_bootstrap { "discovery failed" } else { "the server cannot go on" };
     }
     error.downcast_ref::<CertificateError>().map_or("the server cannot go on", |error| error.headline)
 }
@@ -105,7 +127,13 @@ fn run(mut options: Options) -> anyhow::Result<End> {
             "endpoint" => address.to_string()
         );
     }
+    notify::ready();
     let end = wait_for_end(&member)?;
+    for signal in [SIGTERM, SIGINT] {
+        // A second signal ends the process at once, whatever it is waiting for.
+        signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)))?;
+    }
+    notify::stopping();
     if let End::Signal(signal) = end {
         let name = if signal == SIGTERM { "terminated" } else { "interrupt" };
         log!(Info, "received signal; shutting down", "signal" => name);

@@ -140,7 +140,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
     let file = disk.open(path)?;
     check_head(path, &*file)?;
     let file = Arc::new(File::draft(file).map_err(|error| OpenError::Storage(error.to_string()))?);
-    let database = builder(options)
+    let mut database = builder(options)
         .create_with_backend(Storage(Arc::clone(&file)))
         .map_err(|error| database_error(path, error))?;
     let (format, usage) = check_tables(path, &database)?;
@@ -148,6 +148,10 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
     if format < FORMAT {
         // Tables that an older format did not have begin empty; who uses a derived one makes its content.
         write_tables(&database, &usage).map_err(|error| OpenError::Storage(error.to_string()))?;
+    }
+    let unused_bytes = file.len().saturating_sub(usage.file_bytes());
+    if options.shrink_bytes_min.is_some_and(|min| unused_bytes >= min) {
+        database.compact().map_err(|error| OpenError::Storage(error.to_string()))?;
     }
     Ok(RedbBackend::new(database, file, usage, Arc::from(lock)))
 }

@@ -23,6 +23,8 @@ pub(super) struct HashWanted {
 pub(super) struct CommitState {
     in_flight: Option<InFlight>,
     since_ns: Option<u64>,
+    /// The applied index of the newest batch that was taken.
+    taken_index: u64,
     is_wanted: bool,
     snapshot_wanted: bool,
     snapshot_index: u64,
@@ -43,7 +45,7 @@ struct InFlight {
 
 impl CommitState {
     pub(super) fn new(snapshot_index: u64) -> Self {
-        Self { snapshot_index, ..Self::default() }
+        Self { snapshot_index, taken_index: snapshot_index, ..Self::default() }
     }
 
     /// The next commit is made without waiting for its time.
@@ -152,6 +154,7 @@ impl Member {
             || self.applier.wants_commit()
             || is_snapshot
             || old
+            || index.saturating_sub(self.commit.taken_index) >= self.limits.commit_entries_max
             || pending >= self.limits.commit_bytes_max;
         if due {
             let meta = SnapshotMeta { index, term, conf_state: conf_state_of(&self.applier) };
@@ -167,6 +170,7 @@ impl Member {
             });
             self.commit.in_flight = Some(InFlight { meta, data, is_snapshot });
             self.commit.since_ns = None;
+            self.commit.taken_index = index;
             self.commit.is_wanted = false;
             self.commit.snapshot_wanted = false;
             if is_snapshot {

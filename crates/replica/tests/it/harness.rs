@@ -408,6 +408,7 @@ pub(crate) fn options_of(id: u64, name: &str, settings: &Settings, lives: u64) -
             apply_lag_max: 5_000,
             request_timeout_ns: 7 * SECOND,
             commit_interval_ns: 100 * MILLISECOND,
+            commit_entries_max: u64::MAX,
             commit_bytes_max: 1 << 20,
             commit_backlog_bytes_max: 16 << 20,
             snapshot_entries: settings.snapshot_entries,

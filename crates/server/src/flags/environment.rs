@@ -1,5 +1,6 @@
 //! The environment: `ETCD_FOO_BAR` for `--foo-bar`, where the command line says nothing.
 
+use super::old::OLD;
 use super::table::{FLAGS, Flag};
 use super::typed::{Origin, Typed};
 use super::{Notice, Problem};
@@ -33,16 +34,35 @@ pub(super) fn merge(
         let fields = vec![("variable-name", variable.into()), ("variable-value", value.into())];
         notices.push(Notice::new(Level::Info, "recognized and used environment variable", fields));
     }
+    merge_old(typed, variables, notices);
     warn_of_unknown(variables, notices);
     if let Some(variable) = shadowed {
         return Err(Problem::Shadowed(variable));
     }
-    typed.refusal_of_environment().map_or(Ok(()), |refusal| Err(Problem::Verify(refusal)))
+    typed.refusal_of(Origin::Environment).map_or(Ok(()), |refusal| Err(Problem::Verify(refusal)))
+}
+
+/// Variables of flags of earlier releases; etcd ignores them, so a value that cannot be is no reason to refuse.
+fn merge_old(typed: &mut Typed, variables: &[(String, String)], notices: &mut Vec<Notice>) {
+    for old in OLD {
+        let variable = old.variable();
+        let value = variables.iter().find(|(name, value)| *name == variable && !value.is_empty());
+        let Some((_, value)) = value else { continue };
+        if let Err(error) = old.check(value) {
+            let fields = vec![("environment-variable", variable.into()), ("error", error.into())];
+            notices.push(Notice::new(Level::Warn, "ignoring the variable of a removed flag", fields));
+            continue;
+        }
+        typed.set_old(old, value, Origin::Environment);
+    }
 }
 
 fn warn_of_unknown(variables: &[(String, String)], notices: &mut Vec<Notice>) {
     let ours = variables.iter().filter(|(name, _)| name.starts_with("ETCD_"));
-    for (name, value) in ours.filter(|(name, _)| FLAGS.iter().all(|flag| flag.variable() != *name)) {
+    let is_known = |name: &str| {
+        FLAGS.iter().any(|flag| flag.variable() == name) || OLD.iter().any(|old| old.variable() == name)
+    };
+    for (name, value) in ours.filter(|(name, _)| !is_known(name)) {
         let notice = if name == "ETCD_VERSION" {
             // Container images export it; it is not the flag --version.
             let fields = vec![("key", name.into()), ("value", value.into())];

@@ -5,8 +5,11 @@
 //! What is *valid* is an [`Options`]: every value parsed, every combination checked, split into the parts that
 //! the server's parts are built from.
 //!
+//! A configuration file takes the place of both command line and environment.
+//!
 //! Flags of etcd that do nothing here yet are refused by name unless they ask for what is done anyway, so that no
 //! setting is silently lost.
+//! Those that etcd has removed are accepted, with a warning that says what to use.
 //!
 //! ```
 //! let arguments = ["--name=a", "--data-dir", "/tmp/a.etcd"].map(str::to_owned);
@@ -14,12 +17,16 @@
 //! assert_eq!(loaded.options.member.name, "a");
 //! ```
 
+use std::path::Path;
+
 use crate::logging::{Level, LogOptions, Value};
 
 mod cluster;
 mod environment;
+mod file;
 mod gates;
 mod help;
+mod old;
 mod options;
 mod report;
 mod security;
@@ -32,10 +39,10 @@ mod validate;
 mod value;
 
 pub use gates::{GATES, Gate, Gates, Stage};
-pub use help::{SERVER_VERSION, git_sha, version_text};
+pub use help::{SERVER_VERSION, git_sha, go_arch, version_text};
 pub use options::{
-    AutoCompaction, CheckOptions, ClusterState, HttpOptions, LimitOptions, ListenOptions, MemberOptions,
-    Options, StoreOptions,
+    AutoCompaction, CheckOptions, ClusterState, Discovery, DiscoveryService, HttpOptions, LimitOptions,
+    ListenOptions, MemberOptions, Options, StoreOptions,
 };
 pub use security::{CertificateError, SecurityOptions};
 pub use url::{Scheme, Url, joined, texts};
@@ -157,30 +164,80 @@ pub fn load(program: &str, arguments: &[String], variables: &[(String, String)])
         typed::Wants::Version => return Err(help::version()),
         typed::Wants::Start => {}
     }
-    if let Some(refusal) = typed.refusal_of_arguments() {
-        return Err(help::usage_error(refusal));
-    }
-    let loaded = environment::merge(&mut typed, variables, &mut notices).and_then(|()| {
+    let running = std::iter::once(program.to_owned()).chain(arguments.iter().cloned()).collect::<Vec<_>>();
+    let running = Notice::new(Level::Info, "Running: ", vec![("args", running.into())]);
+    let stray = typed.stray.as_ref().map(|stray| Problem::Verify(format!("{stray:?} is not a valid flag")));
+    let source = match (stray, file_path(&typed, variables)) {
+        (Some(problem), _) => Err(problem),
+        (None, Some(path)) => from_file(&path, &mut typed, &mut notices),
+        (None, None) => {
+            old::translate(&mut typed, &mut notices);
+            if let Some(refusal) = typed.refusal_of_arguments() {
+                return Err(help::usage_error(refusal));
+            }
+            let merged = environment::merge(&mut typed, variables, &mut notices);
+            old::translate(&mut typed, &mut notices);
+            merged
+        }
+    };
+    let loaded = source.and_then(|()| {
         let options = options::build(&typed)?;
         validate::check(&options, &typed, &mut notices)?;
         Ok(options)
     });
-    let running = std::iter::once(program.to_owned()).chain(arguments.iter().cloned()).collect::<Vec<_>>();
-    let running = Notice::new(Level::Info, "Running: ", vec![("args", running.into())]);
     match loaded {
         Ok(mut options) => {
             notices.push(running);
             validate::substitute(&mut options, &typed, &mut notices);
             Ok(Loaded { options, notices })
         }
+        Err(Problem::Print { text, code }) => Err(Stop::Text { stdout: String::new(), stderr: text, code }),
         Err(problem) => {
-            if let Problem::Verify(_) = problem {
+            if matches!(problem, Problem::Verify(_) | Problem::NoAdvertisedUrls) {
                 notices.push(running);
             }
             notices.extend(problem.notices());
             Err(Stop::Refused { log: options::log_options(&typed).unwrap_or_default(), notices })
         }
     }
+}
+
+/// The configuration file that the command line or, if that has none, the environment names.
+fn file_path(typed: &Typed, variables: &[(String, String)]) -> Option<String> {
+    const NAME: &str = "config-file";
+    let variable = table::variable(NAME);
+    let from_environment = || {
+        let found = variables.iter().find(|(name, _)| *name == variable);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let path = Some(typed.text(NAME)).filter(|path| !path.is_empty()).unwrap_or_else(from_environment);
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
+/// Replaces what was typed by what the file says.
+fn from_file(path: &str, typed: &mut Typed, notices: &mut Vec<Notice>) -> Result<(), Problem> {
+    let read = file::read(Path::new(path)).map_err(|problem| match problem {
+        file::FileProblem::Verify(text) => Problem::Verify(text),
+        file::FileProblem::Print(text) => Problem::Print { text, code: 1 },
+    })?;
+    *typed = read;
+    old::translate(typed, notices);
+    if let Some(refusal) = typed.refusal_of(typed::Origin::File) {
+        return Err(Problem::Verify(refusal));
+    }
+    notices.push(Notice::new(
+        Level::Info,
+        "loaded server configuration, other configuration command line flags and environment variables will be \
+         ignored if provided",
+        vec![("path", path.into())],
+    ));
+    Ok(())
+}
+
+/// A duration in the syntax of Go; a negative one counts as none.
+pub(crate) fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    let parsed = value::parse_duration(text)?;
+    Some(if parsed.negative { std::time::Duration::ZERO } else { parsed.magnitude })
 }
 
 /// What is wrong with flags whose form is right; how it is reported differs, as it does in etcd.
@@ -194,6 +251,13 @@ enum Problem {
     Start(String),
     /// A variable that the command line contradicts.
     Shadowed(String),
+    /// Printed as it is; the logger is not asked.
+    Print {
+        /// For standard error.
+        text: String,
+        /// The exit code.
+        code: u8,
+    },
 }
 
 impl Problem {
@@ -220,6 +284,7 @@ impl Problem {
                  environment variable or disable flag))",
                 vec![("environment-variable", variable.into())],
             )],
+            Self::Print { text, .. } => vec![warn("failed to verify flags", text)],
         }
     }
 }

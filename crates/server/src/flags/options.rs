@@ -15,6 +15,9 @@ use crate::logging::{Form, Level, LogOptions, Target};
 /// Below it a connection to a member would be cut while nothing is wrong.
 pub(super) const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
+/// Entries whose changes may wait for the backend, unless told otherwise: their bytes are the bound that counts.
+const BATCH_ENTRIES_MAX: u64 = u64::MAX;
+
 /// All options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -79,10 +82,59 @@ pub struct MemberOptions {
     pub max_learners: usize,
     /// `--force-new-cluster`: whether to go on alone with the data of a larger cluster.
     pub force_new_cluster: bool,
+    /// `--report-version`: the version that clients are told.
+    pub report_version: String,
+    /// Who says which members a new cluster has, if `--initial-cluster` does not.
+    pub discovery: Option<Discovery>,
     /// `--raft-read-timeout`, at least five seconds.
     pub raft_read_timeout: Duration,
     /// `--raft-write-timeout`, at least five seconds.
     pub raft_write_timeout: Duration,
+}
+
+/// Who says which members a new cluster has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Discovery {
+    /// The SRV records of a domain.
+    Srv {
+        /// `--discovery-srv`.
+        domain: String,
+        /// `--discovery-srv-name`.
+        service_name: String,
+    },
+    /// The keys of another cluster.
+    Service(DiscoveryService),
+}
+
+/// Another cluster that members of a new one find each other by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiscoveryService {
+    /// `--discovery-token`.
+    pub token: String,
+    /// `--discovery-endpoints`.
+    pub endpoints: Vec<String>,
+    /// `--discovery-dial-timeout`.
+    pub dial_timeout: Duration,
+    /// `--discovery-request-timeout`.
+    pub request_timeout: Duration,
+    /// `--discovery-keepalive-time`.
+    pub keepalive_time: Duration,
+    /// `--discovery-keepalive-timeout`.
+    pub keepalive_timeout: Duration,
+    /// `--discovery-insecure-transport`.
+    pub insecure_transport: bool,
+    /// `--discovery-insecure-skip-tls-verify`.
+    pub insecure_skip_tls_verify: bool,
+    /// `--discovery-cert`.
+    pub cert: Option<PathBuf>,
+    /// `--discovery-key`.
+    pub key: Option<PathBuf>,
+    /// `--discovery-cacert`.
+    pub cacert: Option<PathBuf>,
+    /// `--discovery-user`, without the password that may follow a colon.
+    pub user: String,
+    /// `--discovery-password`, or what follows the colon in `--discovery-user`.
+    pub password: String,
 }
 
 /// Whether a member starts a cluster or joins one.
@@ -119,6 +171,14 @@ pub struct StoreOptions {
     pub compaction_sleep_interval: Duration,
     /// `--unsafe-no-fsync`: nothing is synced to disk, so a crash loses data.
     pub unsafe_no_fsync: bool,
+    /// `--memory-mlock`.
+    pub memory_mlock: bool,
+    /// `--backend-batch-interval`: how long changes may wait for the backend.
+    pub batch_interval: Duration,
+    /// `--backend-batch-limit`: entries whose changes may wait for the backend.
+    pub batch_entries_max: u64,
+    /// `--bootstrap-defrag-threshold-megabytes`, in bytes: what must be unused for the backend to be made smaller.
+    pub shrink_bytes_min: Option<u64>,
 }
 
 /// Whether members' data is compared, and how often.
@@ -204,9 +264,6 @@ pub struct HttpOptions {
 ///
 /// When a value is of the right form and still cannot be.
 pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
-    if let Some(stray) = &typed.stray {
-        return Err(Problem::Verify(format!("{stray:?} is not a valid flag")));
-    }
     let log = log_options(typed)?;
     let gates = Gates::parse(typed.text("feature-gates")).map_err(Problem::Verify)?;
     Ok(Options {
@@ -256,6 +313,8 @@ fn member_options(typed: &Typed) -> Result<MemberOptions, Problem> {
         strict_reconfig_check: is_on(typed, "strict-reconfig-check"),
         max_learners: usize::try_from(signed(typed, "max-learners")?).unwrap_or(0),
         force_new_cluster: is_on(typed, "force-new-cluster"),
+        report_version: typed.text("report-version").to_owned(),
+        discovery: discovery(typed)?,
         raft_read_timeout: duration(typed, "raft-read-timeout")?.max(RAFT_TIMEOUT_MIN),
         raft_write_timeout: duration(typed, "raft-write-timeout")?.max(RAFT_TIMEOUT_MIN),
         name,
@@ -265,9 +324,19 @@ fn member_options(typed: &Typed) -> Result<MemberOptions, Problem> {
 /// Members and their URLs by name.
 type Members = BTreeMap<String, Vec<Url>>;
 
+/// Whether others say who the members of a new cluster are.
+fn uses_discovery(typed: &Typed) -> bool {
+    ["discovery-srv", "discovery-srv-name", "discovery-endpoints"]
+        .iter()
+        .any(|name| !typed.text(name).is_empty())
+}
+
 /// Parses `a=http://1:1,a=http://1:2,b=http://2:1`; the inner error is for a first start only.
 fn initial_cluster(typed: &Typed, name: &str) -> Result<Result<Members, String>, Problem> {
     let mut members = Members::new();
+    if uses_discovery(typed) && !typed.has("initial-cluster") {
+        return Ok(Ok(members));
+    }
     if !typed.has("initial-cluster") {
         members.insert(name.to_owned(), urls(typed, "initial-advertise-peer-urls")?);
         return Ok(Ok(members));
@@ -283,6 +352,42 @@ fn initial_cluster(typed: &Typed, name: &str) -> Result<Result<Members, String>,
     Ok(Ok(members))
 }
 
+fn discovery(typed: &Typed) -> Result<Option<Discovery>, Problem> {
+    if !typed.text("discovery-endpoints").is_empty() {
+        let path = |name| Some(typed.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let (user, password) = match typed.text("discovery-user").split_once(':') {
+            Some((user, password)) if typed.text("discovery-password").is_empty() => (user, password),
+            Some(_) | None => (typed.text("discovery-user"), typed.text("discovery-password")),
+        };
+        return Ok(Some(Discovery::Service(DiscoveryService {
+            token: typed.text("discovery-token").to_owned(),
+            endpoints: typed
+                .text("discovery-endpoints")
+                .split(',')
+                .map(|one| one.trim().to_owned())
+                .collect(),
+            dial_timeout: duration(typed, "discovery-dial-timeout")?,
+            request_timeout: duration(typed, "discovery-request-timeout")?,
+            keepalive_time: duration(typed, "discovery-keepalive-time")?,
+            keepalive_timeout: duration(typed, "discovery-keepalive-timeout")?,
+            insecure_transport: is_on(typed, "discovery-insecure-transport"),
+            insecure_skip_tls_verify: is_on(typed, "discovery-insecure-skip-tls-verify"),
+            cert: path("discovery-cert"),
+            key: path("discovery-key"),
+            cacert: path("discovery-cacert"),
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })));
+    }
+    match typed.text("discovery-srv") {
+        "" => Ok(None),
+        domain => Ok(Some(Discovery::Srv {
+            domain: domain.to_owned(),
+            service_name: typed.text("discovery-srv-name").to_owned(),
+        })),
+    }
+}
+
 fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
     let batch_limit = match signed(typed, "compaction-batch-limit")? {
         ..=0 => 1000,
@@ -295,6 +400,16 @@ fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
         compaction_batch_limit: batch_limit,
         compaction_sleep_interval: or_default(duration(typed, "compaction-sleep-interval")?, 1),
         unsafe_no_fsync: is_on(typed, "unsafe-no-fsync"),
+        memory_mlock: is_on(typed, "memory-mlock"),
+        batch_interval: or_default(duration(typed, "backend-batch-interval")?, 100),
+        batch_entries_max: match signed(typed, "backend-batch-limit")? {
+            ..=0 => BATCH_ENTRIES_MAX,
+            limit => limit.unsigned_abs(),
+        },
+        shrink_bytes_min: match unsigned(typed, "bootstrap-defrag-threshold-megabytes")? {
+            0 => None,
+            megabytes => Some(megabytes.saturating_mul(1 << 20)),
+        },
     })
 }
 
@@ -378,11 +493,8 @@ fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
         let all = entries.iter().any(|entry| entry.is_empty() || entry == "*");
         (!all).then_some(entries)
     };
-    let extensive_metrics = match typed.text("metrics") {
-        "extensive" => true,
-        "basic" => false,
-        other => return Err(Problem::Verify(format!("unknown metrics level {other:?}: basic or extensive"))),
-    };
+    // Any other level is the basic one, as it is for etcd.
+    let extensive_metrics = typed.text("metrics") == "extensive";
     let gateway = is_on(typed, "enable-grpc-gateway");
     let serves_v2 = is_on(typed, "enable-v2");
     Ok(HttpOptions {
@@ -401,8 +513,16 @@ fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
 /// When level, format or outputs do not exist.
 pub(super) fn log_options(typed: &Typed) -> Result<LogOptions, Problem> {
     let level = typed.text("log-level");
-    let level =
-        Level::from_name(level).ok_or_else(|| Problem::Verify(format!("unrecognized level: {level:?}")))?;
+    let level = Level::from_name(level).ok_or_else(|| Problem::Print {
+        // etcd panics here, with the exit code of a panic.
+        text: format!("panic: unrecognized level: {level:?}\n"),
+        code: 2,
+    })?;
+    match typed.text("logger") {
+        "zap" => {}
+        "capnslog" => return Err(Problem::verify("--logger=capnslog is removed in v3.5")),
+        other => return Err(Problem::Verify(format!("unknown logger option {other:?}"))),
+    }
     let form = match typed.text("log-format") {
         "json" => Form::Json,
         "console" => Form::Console,

@@ -107,8 +107,12 @@ fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
     for (text, error) in [
         ("--bogus", "flag provided but not defined: -bogus"),
         (
-            "--experimental-corrupt-check-time=1s",
-            "flag provided but not defined: -experimental-corrupt-check-time",
+            "--experimental-corrupt-check-time=1",
+            "invalid value \"1\" for flag -experimental-corrupt-check-time: parse error",
+        ),
+        (
+            "--proxy=on",
+            "invalid value \"on\" for flag -proxy: the v2 proxy was removed from etcd 3.6: use the grpc-proxy or gateway sub-command",
         ),
         ("--snapshot-count=abc", "invalid value \"abc\" for flag -snapshot-count: parse error"),
         (
@@ -152,11 +156,91 @@ fn flags_that_do_nothing_yet_are_refused_by_name_unless_they_change_nothing() {
         usage_error("--auth-token=jwt,pub-key=a"),
         "flag -auth-token cannot be set to \"jwt,pub-key=a\": etched does not have authentication yet"
     );
-    options("--auto-tls=false --pre-vote=1 --logger=zap --auth-token=simple --strict-reconfig-check");
-    let variables = [("ETCD_DISCOVERY_SRV".to_owned(), "a".to_owned())];
-    let (message, error) = refusal(load("etched", &[], &variables));
-    assert_eq!(message, "failed to verify flags");
-    assert_eq!(error, "ETCD_DISCOVERY_SRV cannot be set to \"a\": etched does not have discovery yet");
+    assert_eq!(
+        usage_error("--discovery=http://a/b"),
+        "flag -discovery cannot be set to \"http://a/b\": v2 discovery was removed from etcd: use --discovery-endpoints and --discovery-token"
+    );
+    options(
+        "--auto-tls=false --pre-vote=1 --logger=zap --auth-token=simple --strict-reconfig-check --discovery=",
+    );
+}
+
+#[test]
+fn a_log_level_that_does_not_exist_ends_as_a_panic_of_go_does() {
+    let Err(Stop::Text { stderr, code, .. }) = load_text("--log-level=bad") else { panic!() };
+    assert_eq!((stderr.as_str(), code), ("panic: unrecognized level: \"bad\"\n", 2));
+}
+
+#[test]
+fn flags_of_earlier_releases_are_accepted_and_say_what_took_their_place() {
+    let loaded = load_text(
+        "--experimental-corrupt-check-time=5m --experimental-initial-corrupt-check --debug \
+         --experimental-compact-hash-check-enabled=true --feature-gates=CompactHashCheck=false \
+         --experimental-snapshot-catchup-entries=7 --snapshot-catchup-entries=9 --proxy=off --log-package-levels=a",
+    )
+    .unwrap();
+    let options = &loaded.options;
+    assert_eq!(options.checks.interval.map(|interval| interval.as_secs()), Some(300));
+    assert!(options.gates.is_on("InitialCorruptCheck") && !options.gates.is_on("CompactHashCheck"));
+    assert_eq!(options.member.snapshot_catchup_entries, 9);
+    assert_eq!(options.log.level, Level::Debug);
+    let advices: Vec<_> = loaded
+        .notices
+        .iter()
+        .filter(|notice| notice.message == "flag was removed from etcd and is still accepted here")
+        .filter_map(|notice| match notice.fields.as_slice() {
+            [_, (_, Value::Text(advice))] => Some(advice.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(advices.len(), 7, "{advices:?}");
+    assert!(advices.contains(&"use --corrupt-check-time".to_owned()), "{advices:?}");
+    assert!(advices.contains(&"use --feature-gates=InitialCorruptCheck=true".to_owned()), "{advices:?}");
+}
+
+#[test]
+fn variables_of_earlier_releases_count_and_bad_ones_are_ignored() {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let variables = [
+        variable("ETCD_EXPERIMENTAL_MAX_LEARNERS", "3"),
+        variable("ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION", "200ms"),
+        variable("ETCD_EXPERIMENTAL_CORRUPT_CHECK_TIME", "x"),
+        variable("ETCD_PROXY", "on"),
+    ];
+    let loaded = load("etched", &arguments("--warning-apply-duration=300ms"), &variables).unwrap();
+    assert_eq!(loaded.options.member.max_learners, 3);
+    assert_eq!(loaded.options.limits.warning_apply_duration.as_millis(), 300);
+    let ignored = loaded.notices.iter().filter(|notice| notice.message.starts_with("ignoring the variable"));
+    assert_eq!(ignored.count(), 2, "{:?}", loaded.notices);
+}
+
+#[test]
+fn old_names_are_not_names_of_today_and_lead_to_one() {
+    for old in old::OLD {
+        assert!(table::find(old.name).is_none(), "{}", old.name);
+        match old.fate {
+            old::Fate::Flag(name) | old::Fate::Sets(name, _) => {
+                let flag = table::find(name).unwrap_or_else(|| panic!("{name}"));
+                let same = flag.kind == old.kind || matches!(old.fate, old::Fate::Sets(..));
+                assert!(same, "{}: {:?} {:?}", old.name, flag.kind, old.kind);
+            }
+            old::Fate::Gate(name) => assert!(GATES.iter().any(|gate| gate.name == name), "{name}"),
+            old::Fate::Gone(advice) | old::Fate::Refused { advice, .. } => assert!(!advice.is_empty()),
+        }
+    }
+}
+
+#[test]
+fn discovery_takes_the_place_of_the_initial_cluster() {
+    let with_srv = options("--name=a --discovery-srv=example.com --discovery-srv-name=x");
+    assert!(with_srv.member.initial_cluster.is_empty());
+    let srv = Discovery::Srv { domain: "example.com".to_owned(), service_name: "x".to_owned() };
+    assert_eq!(with_srv.member.discovery, Some(srv));
+    let with_service = options("--discovery-endpoints=a:1,b:2 --discovery-token=t --discovery-user=u:p");
+    let Some(Discovery::Service(service)) = with_service.member.discovery else { panic!() };
+    assert_eq!(service.endpoints, ["a:1", "b:2"]);
+    assert_eq!((service.user.as_str(), service.password.as_str()), ("u", "p"));
+    assert!(service.insecure_transport);
 }
 
 #[test]
@@ -211,7 +295,25 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
         ),
         ("--log-format=x", verify, "unknown log format: x, supported values json, console"),
         ("--log-outputs=default,stderr", verify, "multi logoutput for \"default\" is not supported yet"),
-        ("--log-level=bad", verify, "unrecognized level: \"bad\""),
+        ("--logger=capnslog", verify, "--logger=capnslog is removed in v3.5"),
+        ("--logger=foo", verify, "unknown logger option \"foo\""),
+        (
+            "--discovery-fallback=proxy",
+            verify,
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
+        ),
+        ("--discovery-token=x", verify, "both --discovery-token and --discovery-endpoints must be set"),
+        ("--discovery-endpoints=x", verify, "both --discovery-token and --discovery-endpoints must be set"),
+        (
+            "--discovery-endpoints= --discovery-token=x",
+            verify,
+            "--discovery-endpoints must not contain empty endpoints",
+        ),
+        (
+            "--discovery-srv=x --initial-cluster=default=http://localhost:2380",
+            verify,
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"",
+        ),
         (
             "--feature-gates=LeaseCheckpointPersist=true",
             verify,
@@ -417,7 +519,10 @@ fn version_and_help_exit_with_zero() {
     for text in ["-h", "--help", "--version -h"] {
         let Err(Stop::Text { stdout, stderr, code: 0 }) = load_text(text) else { panic!("{text}") };
         assert!(stderr.starts_with("Usage:"));
-        assert!(FLAGS.iter().all(|flag| stdout.contains(&format!("  --{} '", flag.name))));
+        let listed = FLAGS.iter().filter(|flag| flag.category != table::Category::Head);
+        let missing: Vec<_> =
+            listed.filter(|flag| !stdout.contains(&format!("\n  --{}", flag.name))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }
 

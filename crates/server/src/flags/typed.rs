@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Notice;
+use super::old::{self, Old};
 use super::table::{self, FLAGS, Flag, IGNORED, Kind, Support};
 use super::value::parse_bool;
 use crate::logging::Level;
@@ -20,6 +21,7 @@ pub(super) enum Wants {
 pub(super) enum Origin {
     CommandLine,
     Environment,
+    File,
 }
 
 /// The values that were given, each of the right form.
@@ -27,18 +29,59 @@ pub(super) enum Origin {
 pub(super) struct Typed {
     values: BTreeMap<&'static str, (String, Origin)>,
     pub(super) wants: Wants,
+    /// Values of flags of earlier releases.
+    pub(super) old: Vec<(&'static Old, String, Origin)>,
     /// The first argument that is no flag.
     pub(super) stray: Option<String>,
 }
 
+/// A flag of today or of an earlier release.
+#[derive(Clone, Copy, Debug)]
+enum Row {
+    Now(&'static Flag),
+    Old(&'static Old),
+}
+
+impl Row {
+    fn find(name: &str) -> Option<Self> {
+        table::find(name).map(Self::Now).or_else(|| old::find(name).map(Self::Old))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Now(flag) => flag.name,
+            Self::Old(old) => old.name,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Now(flag) => flag.kind,
+            Self::Old(old) => old.kind,
+        }
+    }
+
+    fn check(self, value: &str) -> Result<(), String> {
+        match self {
+            Self::Now(flag) => flag.check(value),
+            Self::Old(old) => old.check(value),
+        }
+    }
+}
+
 impl Typed {
+    /// Nothing was typed.
+    pub(super) fn empty() -> Self {
+        Self { values: BTreeMap::new(), wants: Wants::Start, old: Vec::new(), stray: None }
+    }
+
     /// Reads the command line.
     ///
     /// # Errors
     ///
     /// The usage error, one line.
     pub(super) fn from_arguments(arguments: &[String], notices: &mut Vec<Notice>) -> Result<Self, String> {
-        let mut typed = Self { values: BTreeMap::new(), wants: Wants::Start, stray: None };
+        let mut typed = Self::empty();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             if argument.len() < 2 || !argument.starts_with('-') {
@@ -60,13 +103,13 @@ impl Typed {
             if typed.take_meta(name, value, notices)? {
                 continue;
             }
-            let flag = table::find(name).ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
+            let row = Row::find(name).ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
             let value = match value {
                 Some(value) => value,
-                None if flag.kind == Kind::Bool => "true",
+                None if row.kind() == Kind::Bool => "true",
                 None => rest.next().ok_or_else(|| format!("flag needs an argument: -{name}"))?,
             };
-            typed.set_from_command_line(flag, value)?;
+            typed.set_from_command_line(row, value)?;
         }
         Ok(typed)
     }
@@ -98,15 +141,31 @@ impl Typed {
         Ok(true)
     }
 
-    fn set_from_command_line(&mut self, flag: &'static Flag, value: &str) -> Result<(), String> {
-        let subject = if flag.kind == Kind::Bool {
-            format!("invalid boolean value {value:?} for -{}", flag.name)
-        } else {
-            format!("invalid value {value:?} for flag -{}", flag.name)
-        };
-        flag.check(value).map_err(|error| format!("{subject}: {error}"))?;
-        self.set(flag, value, Origin::CommandLine);
+    fn set_from_command_line(&mut self, row: Row, value: &str) -> Result<(), String> {
+        let checked = row.check(value);
+        checked.map_err(|error| match row.kind() {
+            Kind::Bool => format!("invalid boolean value {value:?} for -{}: {error}", row.name()),
+            Kind::Text
+            | Kind::Unsigned
+            | Kind::Unsigned32
+            | Kind::Signed
+            | Kind::Duration
+            | Kind::Urls
+            | Kind::Origins
+            | Kind::List
+            | Kind::Choice(_)
+            | Kind::Gates => format!("invalid value {value:?} for flag -{}: {error}", row.name()),
+        })?;
+        match row {
+            Row::Now(flag) => self.set(flag, value, Origin::CommandLine),
+            Row::Old(old) => self.set_old(old, value, Origin::CommandLine),
+        }
         Ok(())
+    }
+
+    /// Takes a value of a flag of an earlier release, to be translated when all flags are read.
+    pub(super) fn set_old(&mut self, old: &'static Old, value: &str, origin: Origin) {
+        self.old.push((old, value.to_owned(), origin));
     }
 
     /// Takes a value whose form is right.
@@ -139,22 +198,28 @@ impl Typed {
         self.refusals(Origin::CommandLine).next()
     }
 
-    /// What the environment asks for that is not there yet.
-    pub(super) fn refusal_of_environment(&self) -> Option<String> {
-        self.refusals(Origin::Environment).next()
+    /// What the environment or the configuration file asks for that is not there yet.
+    pub(super) fn refusal_of(&self, origin: Origin) -> Option<String> {
+        self.refusals(origin).next()
     }
 
     fn refusals(&self, wanted: Origin) -> impl Iterator<Item = String> {
         let given = FLAGS.iter().filter(move |flag| self.origin(flag.name) == Some(wanted));
         given.filter_map(move |flag| {
-            let Support::Later { missing, accepts } = flag.support else { return None };
             let value = self.text(flag.name);
             let name = match wanted {
                 Origin::CommandLine => format!("flag -{}", flag.name),
                 Origin::Environment => flag.variable(),
+                Origin::File => flag.name.to_owned(),
             };
-            (!accepts.contains(&value))
-                .then(|| format!("{name} cannot be set to {value:?}: etched does not have {missing} yet"))
+            match flag.support {
+                Support::Later { missing, accepts } => (!accepts.contains(&value)).then(|| {
+                    format!("{name} cannot be set to {value:?}: etched does not have {missing} yet")
+                }),
+                Support::Removed(advice) => (wanted == Origin::CommandLine && !value.is_empty())
+                    .then(|| format!("{name} cannot be set to {value:?}: {advice}")),
+                Support::Full | Support::NoEffect(_) => None,
+            }
         })
     }
 
@@ -162,7 +227,7 @@ impl Typed {
     pub(super) fn without_effect(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         FLAGS.iter().filter(|flag| self.has(flag.name)).filter_map(|flag| match flag.support {
             Support::NoEffect(reason) => Some((flag.name, reason)),
-            Support::Full | Support::Later { .. } => None,
+            Support::Full | Support::Removed(_) | Support::Later { .. } => None,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::options::{Options, RAFT_TIMEOUT_MIN};
-use super::typed::Typed;
+use super::typed::{Origin, Typed};
 use super::url::{Scheme, Url, joined};
 use super::value::parse_duration;
 use super::{Notice, Problem, security};
@@ -19,6 +19,11 @@ const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 ///
 /// The first thing that is wrong, in etcd's order.
 pub(super) fn check(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) -> Result<(), Problem> {
+    if typed.text("discovery-fallback") == "proxy" {
+        return Err(Problem::verify(
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
+        ));
+    }
     let (member, listen) = (&options.member, &options.listen);
     check_bound_hosts(&member.listen_peer_urls)?;
     check_bound_hosts(&listen.client_urls)?;
@@ -29,9 +34,21 @@ pub(super) fn check(options: &Options, typed: &Typed, notices: &mut Vec<Notice>)
     check_bound_hosts(&listen.client_http_urls)?;
     check_bound_hosts(&listen.metrics_urls)?;
     check_advertised(options)?;
+    check_discovery(typed)?;
     check_intervals(options)?;
-    if typed.has("listen-client-urls") && !typed.has("advertise-client-urls") {
+    let is_file = typed.origin("listen-client-urls") == Some(Origin::File);
+    if typed.has("listen-client-urls") && !typed.has("advertise-client-urls") && !is_file {
         return Err(Problem::NoAdvertisedUrls);
+    }
+    if let Some(name) = [
+        ("listen-peer-urls", &member.listen_peer_urls),
+        ("listen-client-urls", &listen.client_urls),
+        ("initial-advertise-peer-urls", &member.initial_advertise_peer_urls),
+    ]
+    .iter()
+    .find_map(|(name, urls)| urls.is_empty().then_some(name))
+    {
+        return Err(Problem::Verify(format!("--{name} must not be empty")));
     }
     check_gates(options, typed)?;
     security::check_versions(typed)?;
@@ -77,6 +94,32 @@ fn check_advertised(options: &Options) -> Result<(), Problem> {
             "--advertise-client-urls {urls:?} must be in the format \"host:port\", \"unix:/path/to/socket\" or \
              \"unixs:/path/to/socket\" ({error})"
         )));
+    }
+    Ok(())
+}
+
+/// One way at most to find the members of a new cluster, and that one complete.
+fn check_discovery(typed: &Typed) -> Result<(), Problem> {
+    let is_given = |name: &str| !typed.text(name).is_empty();
+    // On the command line, an empty list that was given is a list of one empty endpoint.
+    let has_endpoints = match typed.origin("discovery-endpoints") {
+        Some(Origin::CommandLine | Origin::Environment) => true,
+        Some(Origin::File) => is_given("discovery-endpoints"),
+        None => false,
+    };
+    let has_cluster = typed.has("initial-cluster") && is_given("initial-cluster");
+    let methods = [has_cluster, is_given("discovery-srv"), has_endpoints];
+    if methods.iter().filter(|given| **given).count() > 1 {
+        return Err(Problem::verify(
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery-endpoints\" or \"discovery-srv\"",
+        ));
+    }
+    if is_given("discovery-token") != has_endpoints {
+        return Err(Problem::verify("both --discovery-token and --discovery-endpoints must be set"));
+    }
+    if has_endpoints && typed.text("discovery-endpoints").split(',').any(|one| one.trim().is_empty()) {
+        return Err(Problem::verify("--discovery-endpoints must not contain empty endpoints"));
     }
     Ok(())
 }
@@ -135,6 +178,13 @@ fn warn(options: &Options, typed: &Typed, notices: &mut Vec<Notice>) {
         warn(
             "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, \
              ignoring user input.",
+            Vec::new(),
+        );
+    }
+    if options.gates.is_on("LeaseCheckpoint") && !options.gates.is_on("LeaseCheckpointPersist") {
+        warn(
+            "Detected that checkpointing is enabled without persistence. Consider enabling feature gate \
+             LeaseCheckpointPersist",
             Vec::new(),
         );
     }
@@ -200,7 +250,7 @@ fn advertise(options: &mut Options, typed: &Typed, host: IpAddr, (clients, peers
     }
     if peers {
         member.initial_advertise_peer_urls = replaced(&member.listen_peer_urls);
-        if !typed.has("initial-cluster") {
+        if !typed.has("initial-cluster") && member.discovery.is_none() {
             let own = member.initial_advertise_peer_urls.clone();
             member.initial_cluster.insert(member.name.clone(), own);
         }

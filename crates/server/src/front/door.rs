@@ -20,7 +20,7 @@ const HANDSHAKE: u8 = 0x16;
 
 /// What is spoken on a listener.
 #[derive(Clone, Debug)]
-pub(super) enum Door {
+pub(crate) enum Door {
     /// No TLS.
     Plain,
     /// TLS.
@@ -31,21 +31,21 @@ pub(super) enum Door {
 
 /// A connection as it was accepted.
 #[derive(Debug)]
-pub(super) enum Raw {
+pub(crate) enum Raw {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// A connection that requests are read from.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Plain(Raw),
     Secure(Box<TlsStream<Raw>>),
 }
 
 impl Door {
     /// Lets a connection in, after the handshake if there is one. `None`: it was turned away, and the log says why.
-    pub(super) async fn enter(self, raw: Raw) -> Option<(Connection, Visitor)> {
+    pub(crate) async fn enter(self, raw: Raw) -> Option<(Connection, Visitor)> {
         let tls = match self {
             Self::Plain => None,
             Self::Secure(tls) => Some(tls),

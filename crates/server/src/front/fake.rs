@@ -52,7 +52,12 @@ impl FakeApi {
             ..StatusReport::default()
         };
         Arc::new(Self {
-            identity: Identity { cluster_id: CLUSTER_ID, member_id: MEMBER_ID, name: "fake".into() },
+            identity: Identity {
+                cluster_id: CLUSTER_ID,
+                member_id: MEMBER_ID,
+                name: "fake".into(),
+                version: "3.7.2".into(),
+            },
             script: Box::new(script),
             fronts: Mutex::default(),
             streams: AtomicU64::new(1),

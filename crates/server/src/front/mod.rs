@@ -32,6 +32,7 @@ mod streams;
 mod tests;
 
 pub(crate) use calls::Call;
+pub(crate) use door::{Door, Raw};
 pub(crate) use link::{Answered, Link};
 pub use listeners::{BindError, Listeners};
 pub use peers::PeerFront;

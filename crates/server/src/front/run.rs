@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{self, Protocol, Responder, told_to_stop};
@@ -21,7 +21,7 @@ use crate::flags::Options;
 use crate::gateway::{Gateway, Schema};
 use crate::grpc::{GrpcOptions, Services};
 use crate::http::{Role, Site};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, connections_max};
 use crate::v2::{Moments, V2};
 
 /// Connections that may be on their way to a front.
@@ -56,6 +56,8 @@ struct Accepted {
     stream: AcceptedStream,
     role: Role,
     door: Door,
+    /// Its place among all connections.
+    place: OwnedSemaphorePermit,
 }
 
 /// A connection that belongs to no runtime yet.
@@ -177,25 +179,29 @@ fn spawn(name: String, run: impl FnOnce(Runtime) + Send + 'static) -> Result<Joi
 
 async fn accept_all(listeners: Listeners, desks: Vec<Desk>, mut stop: watch::Receiver<bool>) {
     let desks = Arc::new(desks);
+    // More wait in the kernel, so that files are left for the member itself.
+    let room = Arc::new(Semaphore::new(connections_max().min(Semaphore::MAX_PERMITS)));
     let mut accepting = JoinSet::new();
     for listener in listeners.all {
-        accepting.spawn(accept(listener, Arc::clone(&desks)));
+        accepting.spawn(accept(listener, Arc::clone(&desks), Arc::clone(&room)));
     }
     told_to_stop(&mut stop).await;
     accepting.shutdown().await;
 }
 
-async fn accept(listener: Listener, desks: Arc<Vec<Desk>>) {
+async fn accept(listener: Listener, desks: Arc<Vec<Desk>>, room: Arc<Semaphore>) {
     let Listener { socket, role, door, address, .. } = listener;
-    let accepted = |stream| Accepted { stream, role, door: door.clone() };
+    let accepted = |stream, place| Accepted { stream, role, door: door.clone(), place };
+    let place = || Arc::clone(&room).acquire_owned();
     let failed = |error: io::Error| {
         crate::log!(Error, "a listener failed", "address" => address.as_str(), "error" => error.to_string());
     };
     match socket {
         Socket::Tcp(socket) => match TcpListener::from_std(socket) {
             Ok(socket) => loop {
+                let Ok(place) = place().await else { return };
                 match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Tcp(stream))).await,
+                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Tcp(stream), place)).await,
                     Err(error) => pause(&error).await,
                 }
             },
@@ -203,8 +209,9 @@ async fn accept(listener: Listener, desks: Arc<Vec<Desk>>) {
         },
         Socket::Unix(socket) => match UnixListener::from_std(socket) {
             Ok(socket) => loop {
+                let Ok(place) = place().await else { return };
                 match socket.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Unix(stream))).await,
+                    Ok(stream) => deal(&desks, accepted(AcceptedStream::Unix(stream), place)).await,
                     Err(error) => pause(&error).await,
                 }
             },
@@ -266,7 +273,7 @@ impl FrontThread {
         let (responder, protocol) = (Arc::clone(&self.responder), self.protocol.clone());
         let (stop, metrics) = (self.stop.clone(), Arc::clone(&self.metrics));
         let open = OpenCount(Arc::clone(&self.open));
-        let Accepted { stream, role, door } = accepted;
+        let Accepted { stream, role, door, place } = accepted;
         let raw = match stream {
             AcceptedStream::Tcp(stream) => Raw::tcp(stream),
             AcceptedStream::Unix(stream) => Raw::unix(stream),
@@ -279,7 +286,7 @@ impl FrontThread {
             }
         };
         serving.spawn(async move {
-            let _open = open;
+            let (_open, _place) = (open, place);
             let mut stopping = stop.clone();
             let entered = tokio::select! {
                 entered = door.enter(raw) => entered,

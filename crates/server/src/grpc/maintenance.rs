@@ -13,7 +13,6 @@ use super::kv::{ask, header, propose};
 use super::snapshot::{self, SnapshotStream};
 use super::status::{self, NO_LEADER, mismatched_answer};
 use crate::api::{self, Answer, DowngradeAction, StatusReport};
-use crate::flags::SERVER_VERSION;
 use crate::front::Link;
 use crate::http::alarm_name;
 
@@ -50,7 +49,7 @@ impl Maintenance for MaintenanceService {
         let answered = ask(&self.link, api::Request::Status).await?;
         let Answer::Status(report) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, report.revision, answered.revision, answered.raft_term);
-        Ok(Response::new(status_response(header, &report)))
+        Ok(Response::new(status_response(header, &report, &self.link.identity().version)))
     }
 
     async fn defragment(
@@ -143,7 +142,11 @@ fn alarm_text(alarm: &AlarmMember) -> String {
     }
 }
 
-fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) -> wire::StatusResponse {
+fn status_response(
+    header: Option<wire::ResponseHeader>,
+    report: &StatusReport,
+    version: &str,
+) -> wire::StatusResponse {
     let mut errors = Vec::new();
     if report.leader == 0 {
         errors.push(Status::from(NO_LEADER).message().to_owned());
@@ -152,7 +155,7 @@ fn status_response(header: Option<wire::ResponseHeader>, report: &StatusReport) 
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     wire::StatusResponse {
         header,
-        version: SERVER_VERSION.to_owned(),
+        version: version.to_owned(),
         db_size: signed(report.database_bytes),
         leader: report.leader,
         raft_index: report.raft_committed,

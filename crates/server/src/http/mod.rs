@@ -18,7 +18,7 @@ use http_body_util::Full;
 use tonic::body::Body;
 
 use crate::api::{Answer, MemberEntry, Request};
-use crate::flags::{Gates, HttpOptions, SERVER_VERSION};
+use crate::flags::{Gates, HttpOptions};
 use crate::front::{Answered, Link};
 use crate::gateway::Gateway;
 use crate::metrics::Subject;
@@ -153,7 +153,8 @@ impl Site {
             if version.is_empty() { otherwise.to_owned() } else { version.to_owned() }
         };
         let body = format!(
-            "{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{}\",\"storage\":\"{}\"}}",
+            "{{\"etcdserver\":{},\"etcdcluster\":\"{}\",\"storage\":\"{}\"}}",
+            serde_json::Value::from(self.link.identity().version.as_str()),
             or(&report.cluster_version, "not_decided"),
             or(&report.storage_version, "unknown"),
         );

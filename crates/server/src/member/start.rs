@@ -1,6 +1,7 @@
 //! Starts a member: opens its data directory, restores it, and runs its threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -21,16 +22,19 @@ use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
 use crate::member::checks::{Checks, Inconsistent};
 use crate::member::core::{Core, CoreError, Observed, Peers, Stage, now_ns, start_of_time};
+use crate::member::discovery::{self, DiscoveryError};
 use crate::member::handle::MemberHandle;
 use crate::member::inbox::Inbox;
 use crate::member::join::{self, JoinError};
 use crate::member::peers::{Questions, Sink};
 use crate::member::spares::SpareThread;
 use crate::member::storage::{self, Storage, StorageError, StorageOptions};
+use crate::member::survey;
 use crate::member::upkeep::Upkeep;
 use crate::metrics::Metrics;
 use crate::peer::{
     HttpTransport, PeerClient, PeerIdentity, PeerInfo, PeerService, PeerStart, PeerTransport as _, Secure,
+    Stall,
 };
 
 /// Memory for the pages of the backend, in bytes.
@@ -89,8 +93,11 @@ pub enum StartError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// What `--initial-cluster` says does not fit the member.
-    #[error("discovery failed: {0}")]
+    #[error("{0}")]
     Discovery(String),
+    /// Others do not say who the members are.
+    #[error(transparent)]
+    Resolve(#[from] DiscoveryError),
     /// The member cannot be part of the cluster that the flags name.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -116,8 +123,23 @@ pub fn start(
     metrics: Arc<Metrics>,
     secure: Option<Secure>,
 ) -> Result<RunningMember, StartError> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+    survey::look(&options.member.data_dir);
+    let disk: Arc<dyn Disk> =
+        Arc::new(if options.store.unsafe_no_fsync { RealDisk::without_syncs() } else { RealDisk::new() });
+    if options.store.memory_mlock {
+        lock_memory();
+    }
     // What the flags say of the cluster counts only when a member starts for the first time.
+    let discovered = if is_initialized(options) {
+        if options.member.discovery.is_some() {
+            log!(Warn, "discovery token ignored since a cluster has already been initialized");
+        }
+        None
+    } else {
+        discovery::resolve(&options.member)?
+    };
+    let resolved = discovered.map(|member| Options { member, ..options.clone() });
+    let options = resolved.as_ref().unwrap_or(options);
     let bootstrap = if is_initialized(options) {
         join::founders(&options.member)
     } else {
@@ -130,7 +152,7 @@ pub fn start(
         StorageOptions {
             data_dir: options.member.data_dir.clone(),
             wal_dir: options.member.wal_dir.clone(),
-            backend: backend_options(),
+            backend: RedbOptions { shrink_bytes_min: options.store.shrink_bytes_min, ..backend_options() },
             bootstrap,
         },
     )?;
@@ -174,6 +196,8 @@ fn run(
         secure,
         metrics: Arc::clone(&metrics),
         election_timeout: options.member.election_timeout,
+        local_address: local_address(options),
+        stall: Stall { read: options.member.raft_read_timeout, write: options.member.raft_write_timeout },
     })?;
     transport.set_members(&known_before, &BTreeSet::new());
     let parts = BackendParts {
@@ -241,6 +265,7 @@ fn handle(
             cluster_id: identity.cluster_id,
             member_id: identity.member_id,
             name: options.member.name.clone(),
+            version: options.member.report_version.clone(),
         },
         inbox: Arc::clone(inbox),
         shown: Arc::default(),
@@ -351,7 +376,8 @@ fn member_options(options: &Options, member_id: u64, start_ms: u64) -> MemberOpt
             proposals_max: 65_536,
             apply_lag_max: 5_000,
             request_timeout_ns: nanos(request_timeout(options)),
-            commit_interval_ns: 100_000_000,
+            commit_interval_ns: nanos(options.store.batch_interval),
+            commit_entries_max: options.store.batch_entries_max,
             commit_bytes_max: 4 << 20,
             commit_backlog_bytes_max: 24 << 20,
             snapshot_entries: options.member.snapshot_count.max(1),
@@ -415,6 +441,28 @@ fn nanos(duration: Duration) -> u64 {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The address that other members are dialled from, if `SetMemberLocalAddr` is on: the first that is advertised.
+fn local_address(options: &Options) -> Option<IpAddr> {
+    if !options.gates.is_on("SetMemberLocalAddr") {
+        return None;
+    }
+    let hosts = options.member.initial_advertise_peer_urls.iter().filter_map(|url| url.host().parse().ok());
+    let found = hosts.into_iter().find(|ip: &IpAddr| !ip.is_loopback() && !ip.is_unspecified());
+    match found {
+        Some(address) => log!(Info, "setting member local address", "LocalAddr" => address.to_string()),
+        None => log!(Warn, "unable to set a member local address due to lack of suitable local addresses"),
+    }
+    found
+}
+
+/// Keeps all memory of the process from being swapped out, now and later.
+fn lock_memory() {
+    let flags = rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE;
+    if let Err(error) = rustix::mm::mlockall(flags) {
+        log!(Warn, "memory cannot be locked", "error" => std::io::Error::from(error).to_string());
+    }
 }
 
 fn wall_clock_ms() -> u64 {

@@ -134,8 +134,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
     })?;
     disk.create_dir(&paths.snap)?;
     disk.create_dir(&paths.wal)?;
-    let dir_type = if is_new { "empty" } else { "member" };
-    log!(Info, "Initialize and start etcd server", "data-dir" => options.data_dir.display().to_string(), "dir-type" => dir_type);
+    let data_dir = options.data_dir.display().to_string();
+    if is_new {
+        log!(Info, "Initialize and start etcd server", "data-dir" => data_dir, "dir-type" => "empty");
+    } else {
+        log!(Info, "server has already been initialized", "data-dir" => data_dir, "dir-type" => "member");
+    }
     let log = if is_new {
         create_log(&disk, &paths, &options.bootstrap)?
     } else {

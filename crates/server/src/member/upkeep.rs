@@ -41,7 +41,12 @@ impl Upkeep {
         let link = Link::new(Arc::<MemberHandle>::clone(&handle), metrics);
         let (stop, mut stopped) = watch::channel(false);
         let running = Arc::clone(&link);
-        let versions = Versions { handle, time_max: options.member.election_timeout * 2, asked: None };
+        let versions = Versions {
+            handle,
+            time_max: options.member.election_timeout * 2,
+            interval: versions_interval(options.checks.downgrade_interval),
+            asked: None,
+        };
         let expiring = Arc::clone(&link);
         let checks = Checks {
             handle: Arc::clone(&versions.handle),
@@ -95,10 +100,16 @@ async fn expire_v2(link: Arc<Link>) {
     }
 }
 
+/// A downgrade is seen by the versions too, so that `--downgrade-check-time` may ask for them more often.
+fn versions_interval(downgrade_interval: Duration) -> Duration {
+    if downgrade_interval.is_zero() { VERSIONS_INTERVAL } else { downgrade_interval.min(VERSIONS_INTERVAL) }
+}
+
 /// Keeps the leader informed of the members' versions, from which it makes that of the cluster.
 struct Versions {
     handle: Arc<MemberHandle>,
     time_max: Duration,
+    interval: Duration,
     /// The term and the time of the last round.
     asked: Option<(u64, Instant)>,
 }
@@ -110,7 +121,7 @@ impl Versions {
             looks.tick().await;
             let report = self.handle.shown.report();
             let is_due = self.asked.is_none_or(|(term, at)| {
-                term != report.raft_term || Instant::now().duration_since(at) >= VERSIONS_INTERVAL
+                term != report.raft_term || Instant::now().duration_since(at) >= self.interval
             });
             if report.is_leader && is_due {
                 self.ask().await;

@@ -36,6 +36,7 @@ pub(crate) use exposition::CONTENT_TYPE;
 pub use histogram::Histogram;
 pub use operations::TimesByOperation;
 pub use peers::{PeerCounters, PeerNumbers, SnapshotNumbers, Trips};
+pub(crate) use process::connections_max;
 pub use process::raise_open_file_limit;
 pub use render::Subject;
 use rpc::RpcCounters;

@@ -19,6 +19,13 @@ pub fn raise_open_file_limit() {
     }
 }
 
+/// Connections that clients may have at a time: as many as files may be open, but for those that the member needs.
+pub(crate) fn connections_max() -> usize {
+    const FILES_OF_THE_MEMBER: u64 = 150;
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(FILES_OF_THE_MEMBER)).unwrap_or(usize::MAX).max(1)
+}
+
 /// Adds the families of this process; what cannot be read is left out.
 pub(super) fn render(exposition: &mut Exposition) {
     let mut gauge = |name, help, value: Option<String>| {

@@ -143,7 +143,11 @@ impl Metrics {
 fn render_names(exposition: &mut Exposition, subject: &Subject<'_>) {
     let mut one =
         |name, help, labels: &[(&str, &str)]| exposition.sample((name, Type::Gauge, help), labels, 1);
-    one("etcd_server_version", "The version of the server.", &[("server_version", SERVER_VERSION)]);
+    one(
+        "etcd_server_version",
+        "The version of the server.",
+        &[("server_version", &subject.identity.version)],
+    );
     let runtime = concat!("etched ", env!("CARGO_PKG_VERSION"));
     one("etcd_server_go_version", "What the server is made with.", &[("server_go_version", runtime)]);
     let build =

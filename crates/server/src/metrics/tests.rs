@@ -16,7 +16,12 @@ const FAMILIES: &str = include_str!("tests/families.txt");
 const OF_V2: [&str; 2] = ["etcd_debugging_store_reads_total", "etcd_debugging_store_writes_total"];
 
 fn render(metrics: &Metrics) -> String {
-    let identity = Identity { cluster_id: 1, member_id: 0x2e12_59d4_15f2_a040, name: "m".into() };
+    let identity = Identity {
+        cluster_id: 1,
+        member_id: 0x2e12_59d4_15f2_a040,
+        name: "m".into(),
+        version: "3.7.2".into(),
+    };
     let report = StatusReport { cluster_version: "3.7.0".into(), leader: 1, ..StatusReport::default() };
     let gates = Gates::default();
     metrics.render(&Subject { identity: &identity, report: &report, gates: &gates })

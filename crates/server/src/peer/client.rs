@@ -13,7 +13,7 @@ use http_body_util::Full;
 use prost::Message as _;
 use serde_json::Value as Json;
 
-use super::dial::{Dialer, Requester};
+use super::dial::{Dialer, Requester, Stall};
 use super::questions::{COMPACTED, FUTURE_REVISION, LEARNER_NOT_READY, NOT_LEARNER};
 use super::{PeerIdentity, PeerVersions, Secure, head};
 use crate::api::{LeaseTimeToLive, MemberEntry};
@@ -117,13 +117,13 @@ impl Question {
 impl PeerClient {
     /// A client that names this member in its requests.
     pub fn new(identity: &PeerIdentity, secure: Option<Secure>) -> Self {
-        let dialer = Dialer { secure, within: DIAL_TIME_MAX };
+        let dialer = Dialer { secure, within: DIAL_TIME_MAX, stall: Stall::default(), local: None };
         Self { dialer, headers: head::of_requests(identity), answer_time_max: ANSWER_TIME_MAX }
     }
 
     /// A client of a process that is not yet a member of a cluster, and asks one to become it.
     pub fn of_stranger(secure: Option<Secure>) -> Self {
-        let dialer = Dialer { secure, within: DIAL_TIME_MAX };
+        let dialer = Dialer { secure, within: DIAL_TIME_MAX, stall: Stall::default(), local: None };
         Self { dialer, headers: HeaderMap::new(), answer_time_max: ANSWER_TIME_MAX }
     }
 

@@ -1,6 +1,7 @@
 //! Connections to other members, and single requests on them.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::{PeerIo, Secure};
@@ -38,6 +39,25 @@ pub(super) struct Dialer {
     pub(super) secure: Option<Secure>,
     /// How long opening may take.
     pub(super) within: Duration,
+    /// How long a connection may stall.
+    pub(super) stall: Stall,
+    /// The address that connections are made from, if it matters.
+    pub(super) local: Option<IpAddr>,
+}
+
+/// How long a connection may stall before it counts as broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// While something is expected to arrive (`--raft-read-timeout`).
+    pub read: Duration,
+    /// While something waits to be taken (`--raft-write-timeout`).
+    pub write: Duration,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self { read: STALL_MAX, write: STALL_MAX }
+    }
 }
 
 impl Dialer {
@@ -55,7 +75,7 @@ impl Dialer {
         let context =
             |error: io::Error| io::Error::new(error.kind(), format!("dial {}: {error}", url.address()));
         match url.scheme() {
-            Scheme::Http => Ok(Box::new(connect(url).await.map_err(context)?)),
+            Scheme::Http => Ok(Box::new(connect(url, self.local).await.map_err(context)?)),
             Scheme::Https => {
                 let Some(secure) = &self.secure else {
                     return Err(io::Error::new(
@@ -63,7 +83,7 @@ impl Dialer {
                         "no TLS is set up for other members",
                     ));
                 };
-                let stream = connect(url).await.map_err(context)?;
+                let stream = connect(url, self.local).await.map_err(context)?;
                 secure(url.host().to_owned(), stream).await.map_err(context)
             }
             Scheme::Unix => {
@@ -78,12 +98,32 @@ impl Dialer {
     }
 }
 
-async fn connect(url: &Url) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(url.address()).await?;
+async fn connect(url: &Url, local: Option<IpAddr>) -> io::Result<TcpStream> {
+    let stream = match local {
+        None => TcpStream::connect(url.address()).await?,
+        Some(local) => connect_from(local, url).await?,
+    };
     stream.set_nodelay(true)?;
     rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
     rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
     Ok(stream)
+}
+
+/// Connects to the first address of a host that can be reached from this one.
+async fn connect_from(local: IpAddr, url: &Url) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of the same family");
+    for address in tokio::net::lookup_host(url.address()).await? {
+        if address.is_ipv4() != local.is_ipv4() {
+            continue;
+        }
+        let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(local, 0))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// A connection whose writes fail when nothing was accepted for some time.
@@ -264,7 +304,7 @@ impl Requester {
             }
         }
         let link = self.dialer.dial(url).await?;
-        let (sender, connection) = speak(link, STALL_MAX).await?;
+        let (sender, connection) = speak(link, self.dialer.stall.write).await?;
         tokio::spawn(async move {
             // How a connection ends is told by the request on it.
             let _ = connection.await;
@@ -360,7 +400,8 @@ mod tests {
     #[tokio::test]
     async fn what_may_have_arrived_is_not_sent_again() {
         let (url, mut arrivals) = server([Then::Answer, Then::Close, Then::Answer].into()).await;
-        let dialer = Dialer { secure: None, within: Duration::from_secs(10) };
+        let dialer =
+            Dialer { secure: None, within: Duration::from_secs(10), stall: Stall::default(), local: None };
         let mut requester = Requester::new(dialer);
         ask(&mut requester, &url).await.unwrap();
         ask(&mut requester, &url).await.unwrap_err();
@@ -375,7 +416,8 @@ mod tests {
     #[tokio::test]
     async fn a_kept_connection_that_is_closed_is_replaced() {
         let (url, mut arrivals) = server([Then::AnswerAndClose, Then::Answer].into()).await;
-        let dialer = Dialer { secure: None, within: Duration::from_secs(10) };
+        let dialer =
+            Dialer { secure: None, within: Duration::from_secs(10), stall: Stall::default(), local: None };
         let mut requester = Requester::new(dialer);
         ask(&mut requester, &url).await.unwrap();
         arrivals.recv().await.unwrap();

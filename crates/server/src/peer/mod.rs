@@ -49,7 +49,7 @@ mod tests;
 mod transport;
 
 pub use client::{HashAnswer, PeerClient, PeerError};
-pub use dial::Timed;
+pub use dial::{Stall, Timed};
 pub use service::{PeerBody, PeerService};
 pub use transport::{HttpTransport, PeerStart};
 

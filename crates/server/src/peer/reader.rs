@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::codec::{Decoded, Decoder, FrameError, StreamKind};
-use super::dial::{Link, NoAnswer, STALL_MAX, Timed, describe, read_whole, set_host, speak};
+use super::dial::{Link, NoAnswer, Stall, Timed, describe, read_whole, set_host, speak};
 use super::head;
 use super::pipeline::request;
 use super::remote::Peer;
@@ -117,10 +117,11 @@ async fn open_at(peer: &Peer, kind: StreamKind, url: &Url) -> Result<Stream, Ope
     let mut request = request(peer, Method::GET, &path, Empty::new());
     request.headers_mut().insert(head::RAFT_TO, head::hex(peer.id));
     set_host(&mut request, url);
+    let stall = peer.shared.dialer.stall;
     let link = peer.shared.dialer.dial(url).await.map_err(NoAnswer::from)?;
-    let (mut sender, connection) = speak(link, STALL_MAX).await.map_err(NoAnswer::from)?;
+    let (mut sender, connection) = speak(link, stall.write).await.map_err(NoAnswer::from)?;
     let mut connection = Box::pin(connection);
-    let response = drive(&mut connection, async { Ok(sender.send_request(request).await?) }).await?;
+    let response = drive(&mut connection, stall, async { Ok(sender.send_request(request).await?) }).await?;
     if !head::speaks_streams(response.headers()) {
         return Err(OpenError::Unsupported);
     }
@@ -133,13 +134,14 @@ async fn open_at(peer: &Peer, kind: StreamKind, url: &Url) -> Result<Stream, Ope
             ending: None,
         });
     }
-    let (answer, body) = drive(&mut connection, read_whole(response)).await?;
+    let (answer, body) = drive(&mut connection, stall, read_whole(response)).await?;
     Err(refused(peer, &answer, &body))
 }
 
 /// Waits for something on a connection while the connection does its work.
 async fn drive<T>(
     connection: &mut Pin<Box<Connection>>,
+    stall: Stall,
     wanted: impl Future<Output = Result<T, NoAnswer>>,
 ) -> Result<T, NoAnswer> {
     let mut wanted = std::pin::pin!(wanted);
@@ -154,7 +156,7 @@ async fn drive<T>(
             Poll::Pending => Poll::Pending,
         }
     });
-    match timeout(STALL_MAX, both).await {
+    match timeout(stall.read, both).await {
         Ok(done) => done,
         Err(_) => Err(NoAnswer("read: i/o timeout".to_owned())),
     }
@@ -224,7 +226,8 @@ impl Stream {
     /// Reads until the stream ends.
     async fn read(&mut self, peer: &Peer) -> Ending {
         loop {
-            match timeout(STALL_MAX, poll_fn(|context| self.poll_arrivals(context))).await {
+            match timeout(peer.shared.dialer.stall.read, poll_fn(|context| self.poll_arrivals(context))).await
+            {
                 Ok(()) => {}
                 Err(_) => return Ending::Failed("read: i/o timeout".to_owned()),
             }

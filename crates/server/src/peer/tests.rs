@@ -242,6 +242,8 @@ impl Node {
             secure: None,
             metrics: Arc::clone(&metrics),
             election_timeout: Duration::from_secs(1),
+            stall: Stall::default(),
+            local_address: None,
         })
         .unwrap();
         Self { id, transport, service, recorder, metrics, dir, address, listener: None }
@@ -291,7 +293,12 @@ impl Node {
 
     /// The metrics of other members.
     fn scrape(&self) -> BTreeMap<String, String> {
-        let identity = crate::api::Identity { cluster_id: CLUSTER, member_id: self.id, name: String::new() };
+        let identity = crate::api::Identity {
+            cluster_id: CLUSTER,
+            member_id: self.id,
+            name: String::new(),
+            version: String::new(),
+        };
         let report = crate::api::StatusReport::default();
         let gates = crate::flags::Gates::default();
         let subject = crate::metrics::Subject { identity: &identity, report: &report, gates: &gates };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,7 +13,7 @@ use etched_replica::raft::{Message, MessageKind, SnapshotDelivery};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-use super::dial::Dialer;
+use super::dial::{Dialer, Stall};
 use super::picker::parse_urls;
 use super::remote::{Kinship, Peer, Shared};
 use super::{
@@ -43,6 +44,10 @@ pub struct PeerStart {
     pub metrics: Arc<Metrics>,
     /// `--election-timeout`, on which the time to open a connection depends.
     pub election_timeout: Duration,
+    /// How long a connection may stall.
+    pub stall: Stall,
+    /// The address that connections are made from, if it matters.
+    pub local_address: Option<IpAddr>,
 }
 
 /// etcd's peer protocol over HTTP.
@@ -110,14 +115,24 @@ impl HttpTransport {
     ///
     /// When the thread cannot be started.
     pub fn start(start: PeerStart) -> io::Result<(Arc<Self>, PeerService)> {
-        let PeerStart { identity, snapshot_dir, sink, questions, secure, metrics, election_timeout } = start;
+        let PeerStart {
+            identity,
+            snapshot_dir,
+            sink,
+            questions,
+            secure,
+            metrics,
+            election_timeout,
+            stall,
+            local_address,
+        } = start;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared {
             headers: head::of_requests(&identity),
             identity,
             sink,
             metrics,
-            dialer: Dialer { secure, within: DIAL_TIME + election_timeout },
+            dialer: Dialer { secure, within: DIAL_TIME + election_timeout, stall, local: local_address },
             runtime: runtime.handle().clone(),
             was_removed: AtomicBool::new(false),
         });

@@ -36,6 +36,19 @@ impl Connector {
     ///
     /// When something is not there, or does not fit together.
     pub fn new(options: &TlsOptions) -> Result<Self, FileError> {
+        Self::with_protocols(options, &[])
+    }
+
+    /// The same for servers that are spoken with in HTTP/2, which Go's gRPC wants to be told.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn for_grpc(options: &TlsOptions) -> Result<Self, FileError> {
+        Self::with_protocols(options, &[b"h2"])
+    }
+
+    fn with_protocols(options: &TlsOptions, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
         options.allowed()?;
         let mut paths = Vec::new();
         if options.has_certificate() {
@@ -45,7 +58,11 @@ impl Connector {
         paths
             .extend(options.trusted_ca_file.clone().or_else(system_authorities).filter(|_| !options.is_made));
         let own = options.clone();
-        let config = Watched::new(paths, move || client_config(&own));
+        let config = Watched::new(paths, move || {
+            let mut config = client_config(&own)?;
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Ok(config)
+        });
         config.current()?;
         Ok(Self { config })
     }

@@ -177,6 +177,13 @@ fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(10).any(|window| window == b"-----BEGIN")
 }
 
+/// The common name in the certificate of a file; `None` if there is no certificate to be read.
+pub(crate) fn common_name(path: &Path) -> Option<String> {
+    let certificates = read_authorities(path).ok()?;
+    super::certificate::Certificate::read(certificates.first()?)
+        .map(|certificate| certificate.identity.common_name)
+}
+
 /// All certificates in a file of trusted ones.
 pub(super) fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let all: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)

@@ -51,6 +51,7 @@ mod verify;
 pub use certificate::Identity;
 pub use connector::Connector;
 pub use files::FileError;
+pub(crate) use files::common_name;
 pub use made::MadeError;
 pub use options::TlsOptions;
 pub use server::{Endpoint, Rejected, Secured, ServerTls, Visitor};

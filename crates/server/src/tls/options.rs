@@ -9,7 +9,7 @@ use super::suites::Protocol;
 use super::verify::Allowed;
 
 /// TLS of client listeners, or of other members.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// `--cert-file`: the certificate that is shown to whoever connects, and its chain.
     pub cert_file: Option<PathBuf>,

@@ -35,6 +35,12 @@ pub struct Protocol {
     pub cipher_suites: Option<Vec<String>>,
 }
 
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { min: TlsVersion::V12, max: TlsVersion::V13, cipher_suites: None }
+    }
+}
+
 /// A cipher suite cannot be offered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SuiteError {

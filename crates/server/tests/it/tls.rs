@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 #[path = "../../src/tls/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 
 use authority::{Authority, Made, Wish};
 

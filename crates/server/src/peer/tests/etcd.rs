@@ -15,7 +15,7 @@ use http_body_util::Full;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::peer::dial::{Dialer, Requester};
+use crate::peer::dial::{Dialer, Requester, Stall};
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -74,7 +74,12 @@ impl Etcd {
                 .uri(path)
                 .body(Full::new(Bytes::from(body.to_string())))
                 .unwrap();
-            let mut requester = Requester::new(Dialer { secure: None, within: PATIENCE });
+            let mut requester = Requester::new(Dialer {
+                secure: None,
+                within: PATIENCE,
+                stall: Stall::default(),
+                local: None,
+            });
             let answer = match block_on(requester.ask(&url, request, PATIENCE)) {
                 Ok((head, body)) if head.status == StatusCode::OK => {
                     return serde_json::from_slice(&body).unwrap();

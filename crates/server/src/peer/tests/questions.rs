@@ -4,7 +4,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 
 use super::*;
-use crate::peer::dial::{Dialer, Requester};
+use crate::peer::dial::{Dialer, Requester, Stall};
 
 /// A node whose requests are sent one by one.
 struct Asker {
@@ -30,7 +30,7 @@ impl Asker {
         node.transport
             .set_members(&[node.info(), PeerInfo { id: 2, urls: Vec::new() }], &BTreeSet::from([3]));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let dialer = Dialer { secure: None, within: PATIENCE };
+        let dialer = Dialer { secure: None, within: PATIENCE, stall: Stall::default(), local: None };
         Self { node, runtime, requester: Requester::new(dialer) }
     }
 
