@@ -68,9 +68,7 @@ fn other(request: &pb::InternalRaftRequest) -> String {
 
 fn put_text(put: &pb::PutRequest) -> String {
     let mut text = format!("key:{} value_size:{} ", quoted(&put.key), put.value.len());
-    for (name, number) in [("lease", put.lease)] {
-        push_number(&mut text, name, number);
-    }
+    push_number(&mut text, "lease", put.lease);
     for (name, flag) in
         [("prev_kv", put.prev_kv), ("ignore_value", put.ignore_value), ("ignore_lease", put.ignore_lease)]
     {
