@@ -6,6 +6,7 @@
 //! watchers that are behind).
 
 mod auto_compaction;
+mod identity;
 mod leases;
 mod ranges;
 mod upkeep;
@@ -13,6 +14,7 @@ mod watches;
 
 use std::collections::VecDeque;
 
+use etched_auth::{Principal, Refusal as AuthRefusal};
 use etched_backend::{BackendError, Batch, ReadView};
 use etched_lease::{ClockOptions, LeaseClock};
 use etched_mvcc::Change;
@@ -51,6 +53,8 @@ pub struct ApplierOptions {
     pub auto_compaction: AutoCompaction,
     /// What is measured.
     pub measures: MeasureOptions,
+    /// Nanoseconds for which a token that stands for a user lives after its last use (`--auth-token-ttl`).
+    pub token_life_ns: u64,
 }
 
 /// What the member must do for its applying half.
@@ -82,6 +86,7 @@ pub(crate) enum ApplierOutput {
 pub(crate) struct Applier {
     machine: StateMachine,
     hub: Hub,
+    tokens: identity::Tokens,
     /// Changes of watched keys that are applied but not yet published.
     unpublished: Vec<Change>,
     published: i64,
@@ -146,6 +151,7 @@ impl Applier {
         hub.on_compacted(machine.store().compact_revision());
         Ok(Self {
             hub,
+            tokens: identity::Tokens::new(options.token_life_ns),
             unpublished: Vec::new(),
             published: revision,
             clock: LeaseClock::new(ClockOptions::default()),
@@ -229,6 +235,9 @@ impl Applier {
         let Applied { index, request_id, outcome, changes, effects, operations, .. } = applied;
         self.counts.operations.add(operations);
         self.note_changes(changes);
+        if let Some(change) = effects.token_change.clone() {
+            self.tokens.on_change(change, now_ns);
+        }
         self.on_effects(&effects, now_ns);
         self.outputs.extend(effects.v2_events.into_iter().map(Box::new).map(ApplierOutput::V2Event));
         // A compaction that is long finished has nothing left to wait for.
@@ -268,6 +277,9 @@ impl Applier {
         self.members_changed |= effects.members_changed;
         if let Some(id) = effects.member_removed {
             self.outputs.push_back(ApplierOutput::Notice(Notice::MemberRemoved { id }));
+        }
+        if let Some(enabled) = effects.auth_switched {
+            self.outputs.push_back(ApplierOutput::Notice(Notice::AuthSwitched(enabled)));
         }
         if effects.downgrade_changed {
             let target = self.machine.downgrade().map(|downgrade| downgrade.target.to_string());
@@ -355,6 +367,7 @@ impl Applier {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now_ns: u64) {
         self.hub.on_tick(now_ns);
+        self.tokens.tick(now_ns);
         self.tick_leases(now_ns);
         self.tick_auto_compaction(now_ns);
     }
@@ -385,10 +398,18 @@ impl Applier {
         self.machine.set_database_size(total_bytes, in_use_bytes);
     }
 
+    /// The hash of a password, for who logs in.
+    pub(crate) fn password_hash(&self, name: &str) -> Result<Answer, ApiError> {
+        let found = self.machine.auth().password_hash(name).map_err(Refusal::from)?;
+        let (hash, revision) = found;
+        Ok(Answer::PasswordHash { hash, revision })
+    }
+
     pub(crate) fn read_txn(
         &mut self,
         view: &dyn ReadView,
         txn: &Txn,
+        principal: Option<&Principal>,
         times: ReadTimes,
     ) -> Result<Answer, ApiError> {
         let begun_ns = self.measures.now();
@@ -402,7 +423,9 @@ impl Applier {
             let operations = (txn.compares.len(), txn.success.len(), txn.failure.len());
             self.measures.remark(Remark::SlowReadTxn { operations, took_ns, waited_ns });
         }
-        result.map(|done| Answer::Applied(Outcome::Txn(done))).map_err(|error| self.read_error(error))
+        let result =
+            result.map(|done| Answer::Applied(Outcome::Txn(done))).map_err(|error| self.read_error(error));
+        if self.is_outdated(principal) { Err(Refusal::from(AuthRefusal::OldRevision).into()) } else { result }
     }
 
     pub(crate) fn measures(&mut self) -> &mut Measures {
@@ -470,6 +493,8 @@ impl Applier {
             is_learner: machine.members().get(machine.member_id()).is_some_and(|member| member.is_learner),
             quota_bytes: machine.quota_bytes(),
             v2_next_expiry_ns: machine.v2().next_expiry_ns(),
+            auth_enabled: machine.auth().is_enabled(),
+            auth_revision: machine.auth().revision(),
             downgrade_target: machine.downgrade().map(|downgrade| downgrade.target.to_string()),
             ..StatusReport::default()
         };

@@ -48,6 +48,8 @@ mod versions;
 mod waiters;
 mod watch_call;
 
+/// Who asks, and users and roles.
+pub use etched_auth as auth;
 /// The values of consensus that pass through a member's shell.
 pub use etched_raft_core as raft;
 

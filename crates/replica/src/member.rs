@@ -5,6 +5,7 @@
 //! Everything that waits is taken in one turn: one proposal message, one read barrier, one publication to watchers.
 
 mod commit;
+mod guard;
 mod leadership;
 mod membership;
 mod outcomes;
@@ -16,6 +17,7 @@ mod v2;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use etched_auth::Principal;
 use etched_backend::ReadView;
 use etched_raft_core::{Entry, EntryKind};
 use etched_watch::StreamId;
@@ -32,7 +34,6 @@ use crate::request::{Answer, ApiError, Caller};
 use crate::status::StatusReport;
 use crate::versions::Versions;
 use crate::waiters::{Waiter, Waiters};
-use crate::watch_call::WatchCall;
 
 /// Barriers under way at once: reads that come while there are so many share the next one.
 const BARRIERS_MAX: usize = 4;
@@ -51,6 +52,8 @@ pub struct Member {
     proposals: Vec<requests::Proposal>,
     conf_changes: membership::ConfChanges,
     local: Vec<Read>,
+    /// What waits until its token is known here.
+    parked: guard::Parked,
     hashes_wanted: Vec<commit::HashWanted>,
     /// Hashes over what is on its way to the backend.
     hashes_committing: Vec<HashJob>,
@@ -110,6 +113,7 @@ impl Member {
             proposals: Vec::new(),
             conf_changes: membership::ConfChanges::default(),
             local: Vec::new(),
+            parked: guard::Parked::default(),
             hashes_wanted: Vec::new(),
             hashes_committing: Vec::new(),
             streams: BTreeMap::new(),
@@ -156,23 +160,6 @@ impl Member {
         Ok(member)
     }
 
-    /// Takes a call of a watch stream.
-    pub fn watch(&mut self, front: u64, call: WatchCall, now_ns: u64) {
-        match &call {
-            WatchCall::Open { stream, .. } => {
-                self.streams.insert(*stream, front);
-            }
-            WatchCall::Close { stream } => {
-                self.streams.remove(stream);
-            }
-            WatchCall::Create { .. }
-            | WatchCall::Cancel { .. }
-            | WatchCall::Progress { .. }
-            | WatchCall::Consumed { .. } => {}
-        }
-        self.applier.watch(call, now_ns);
-    }
-
     /// Time has passed: call it once per heartbeat interval.
     pub fn tick(&mut self, now_ns: u64) {
         self.turn_ns = now_ns;
@@ -181,6 +168,7 @@ impl Member {
         self.consensus.tick();
         self.applier.tick(now_ns);
         self.answer_late(now_ns);
+        self.refuse_late_parked(now_ns);
         if self.removal_due_ns.is_some_and(|due| due <= now_ns) {
             self.removal_due_ns = None;
             self.outputs.push_back(Output::Notice(Notice::Removed));
@@ -293,6 +281,7 @@ impl Member {
         self.drain_applier();
         self.note_members(now_ns);
         self.check_versions();
+        self.release_parked(now_ns);
         self.serve_ready(view, now_ns);
     }
 
@@ -315,12 +304,20 @@ impl Member {
 
     fn serve(&mut self, view: &dyn ReadView, read: Read, now_ns: u64) {
         let caller = read.caller;
+        let principal = match self.admit_read(&read, now_ns) {
+            Ok(principal) => principal,
+            Err(error) => return self.respond(caller, Err(error)),
+        };
         let started_ns = self.started_of(&read);
         let times = ReadTimes { started_ns, served_ns: now_ns };
         match read.kind {
-            ReadKind::Range(range) => self.applier.range(view, caller, range, times),
+            ReadKind::Range(range) => self.applier.range(view, caller, range, principal, times),
             ReadKind::Txn(txn) => {
-                let result = self.applier.read_txn(view, &txn, times);
+                let result = self.applier.read_txn(view, &txn, principal.as_ref(), times);
+                self.respond(caller, result);
+            }
+            ReadKind::PasswordHash(name) => {
+                let result = self.applier.password_hash(&name);
                 self.respond(caller, result);
             }
             ReadKind::Members => {
@@ -331,6 +328,35 @@ impl Member {
             ReadKind::V2(read) => self.read_v2(caller, &read),
             ReadKind::Nothing => self.respond(caller, Ok(Answer::Done)),
             ReadKind::Leadership => self.confirm_leadership(now_ns),
+        }
+    }
+
+    /// Asks who wants to read, and whether he may.
+    fn admit_read(&mut self, read: &Read, now_ns: u64) -> Result<Option<Principal>, ApiError> {
+        if !self.applier.is_guarded() {
+            return Ok(None);
+        }
+        match &read.kind {
+            ReadKind::Range(range) => {
+                let principal = self.identify(&read.credentials, now_ns)?;
+                self.applier.machine().permit_range(principal.as_ref(), range)?;
+                Ok(principal)
+            }
+            ReadKind::Txn(txn) => {
+                let principal = self.identify(&read.credentials, now_ns)?;
+                self.applier.machine().permit_txn(principal.as_ref(), txn)?;
+                Ok(principal)
+            }
+            ReadKind::Members => {
+                self.require(&read.credentials, guard::Requirement::Somebody, now_ns)?;
+                Ok(None)
+            }
+            // Asked before; or the question is the member's own.
+            ReadKind::Downgrade { .. }
+            | ReadKind::V2(_)
+            | ReadKind::PasswordHash(_)
+            | ReadKind::Nothing
+            | ReadKind::Leadership => Ok(None),
         }
     }
 

@@ -198,4 +198,6 @@ pub enum Notice {
     LeaseExpired(i64),
     /// The quota is used up.
     QuotaExceeded,
+    /// Authentication was turned on or off.
+    AuthSwitched(bool),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etched_auth::Credentials;
 use etched_state_machine::v2store::Depth;
 use etched_state_machine::{Range, Txn, Version};
 
@@ -12,6 +13,7 @@ use crate::request::{Caller, DowngradeAction};
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) caller: Caller,
+    pub(crate) credentials: Credentials,
     pub(crate) kind: ReadKind,
     /// When it is answered with a timeout.
     pub(crate) deadline_ns: u64,
@@ -22,6 +24,8 @@ pub(crate) struct Read {
 pub(crate) enum ReadKind {
     Range(Range),
     Txn(Txn),
+    /// Of this user.
+    PasswordHash(String),
     Members,
     Downgrade {
         action: DowngradeAction,
@@ -134,7 +138,8 @@ mod tests {
     use super::*;
 
     fn read(token: u64, deadline_ns: u64) -> Read {
-        Read { caller: Caller { front: 0, token }, kind: ReadKind::Nothing, deadline_ns }
+        let (caller, credentials) = (Caller { front: 0, token }, Credentials::Anonymous);
+        Read { caller, credentials, kind: ReadKind::Nothing, deadline_ns }
     }
 
     fn tokens(reads: Vec<Read>) -> Vec<u64> {

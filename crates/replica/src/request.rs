@@ -30,6 +30,13 @@ pub enum Request {
     Range(Range),
     /// Answer once everything committed before now is applied here.
     Barrier,
+    /// The hash that a user's password is compared with, after a barrier; for who logs in, not to be told.
+    PasswordHash {
+        /// The user.
+        name: String,
+    },
+    /// Answer if it is root who asks, for what the member is not asked otherwise.
+    CheckRoot,
     /// Renew a lease on the leader's clock.
     LeaseRenew {
         /// The lease.
@@ -196,8 +203,15 @@ pub enum Answer {
     Applied(Outcome),
     /// To `Range`.
     Range(RangeOutput),
-    /// To `Barrier`, `Defragment` and `MoveLeader`.
+    /// To `Barrier`, `CheckRoot`, `Defragment` and `MoveLeader`.
     Done,
+    /// To `PasswordHash`.
+    PasswordHash {
+        /// The hash; empty if no password matches.
+        hash: Bytes,
+        /// The revision of users and roles; at another one the password may be another one.
+        revision: u64,
+    },
     /// To `LeaseRenew`: the granted time to live in seconds, 0 if there is no such lease (any more).
     LeaseRenewed {
         /// Seconds.

@@ -36,6 +36,10 @@ pub struct StatusReport {
     pub cluster_version: String,
     /// The version of the stored format; empty until it is set.
     pub storage_version: String,
+    /// Whether authentication is on.
+    pub auth_enabled: bool,
+    /// The revision of users and roles.
+    pub auth_revision: u64,
     /// The version that the cluster is being taken down to (`3.6.0`), if a downgrade is allowed.
     pub downgrade_target: Option<String>,
     /// When the next node of the v2 API expires, in nanoseconds of the Unix epoch.

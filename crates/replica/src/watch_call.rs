@@ -1,5 +1,6 @@
 //! The calls of a watch stream.
 
+use etched_auth::Credentials;
 use etched_watch::{Create, StreamId};
 
 /// One call of a watch stream.
@@ -16,6 +17,8 @@ pub enum WatchCall {
     Create {
         /// The stream.
         stream: StreamId,
+        /// Who wants to watch.
+        credentials: Credentials,
         /// What to watch.
         create: Create,
     },

@@ -16,6 +16,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use etched_replica::auth::Credentials;
+use etched_replica::auth::Secret;
 pub use etched_replica::{
     Answer, ApiError, Counters, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, StatusReport,
     WatchCall,
@@ -74,6 +76,8 @@ pub enum LeaderQuestion {
     MemberPromote {
         /// The learner.
         id: u64,
+        /// The token of who asks: the leader wants to know, too.
+        token: Option<Secret>,
     },
 }
 
@@ -131,6 +135,8 @@ pub enum Submission {
     Request {
         /// The front's name for it.
         token: Token,
+        /// Who asks, as far as the front can tell; [`Credentials::Member`] for what the server asks for itself.
+        credentials: Credentials,
         /// What is asked.
         request: Request,
         /// Whether the completion is to say where the time went.

@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod architecture;
+pub mod auth;
 pub mod dev;
 pub mod flags;
 pub mod front;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use etched::api::Api;
+use etched::auth::Doorman;
 use etched::dev::{self, Entered};
 use etched::flags::{self, CertificateError, Options};
 use etched::front::{BindError, Fronts, Listeners, PeerFront};
@@ -98,12 +99,13 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     options.log_starting();
     options.make_certificates()?;
     let options = &options;
+    let doorman = Arc::new(Doorman::new(options)?);
     let mut listeners = Listeners::default();
     listeners.bind_peers(options)?;
     listeners.bind_clients(options)?;
     let metrics = Arc::new(Metrics::new(options.http.extensive_metrics));
     let secure = options.peer_connector()?.map(|connector| secure(Arc::new(connector)));
-    let member = member::start(options, Arc::clone(&metrics), secure)?;
+    let member = member::start(options, Arc::clone(&metrics), secure, Arc::clone(&doorman))?;
     let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
     if options.checks.at_start {
         member.check_data(options)?;
@@ -119,7 +121,7 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     }
     let api: Arc<dyn Api> = Arc::<member::MemberHandle>::clone(&member.handle);
     let addresses = listeners.client_addresses();
-    let fronts = Fronts::start(listeners, api, options, metrics)?;
+    let fronts = Fronts::start(listeners, api, options, metrics, doorman)?;
     log!(Info, "ready to serve client requests");
     if let Some(address) = addresses.first() {
         log!(

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use etched_auth::{Done, TokenChange};
 use etched_mvcc::{Change, RangeOutput};
 use etched_v2store::Event;
 
@@ -95,6 +96,10 @@ pub struct Effects {
     pub v2_events: Vec<Event>,
     /// Another member keeps that tree.
     pub v2_speakers_changed: bool,
+    /// Authentication was turned on or off.
+    pub auth_switched: Option<bool>,
+    /// The tokens that stand for users are other ones.
+    pub token_change: Option<TokenChange>,
 }
 
 /// The answer to a command.
@@ -136,6 +141,13 @@ pub enum Outcome {
         revision: i64,
         /// The alarms listed, raised or cleared.
         alarms: Vec<AlarmMember>,
+    },
+    /// To [`Command::Auth`](crate::Command::Auth).
+    Auth {
+        /// The current revision.
+        revision: i64,
+        /// What was done.
+        done: Done,
     },
     /// To a change of the cluster, which is answered with the members as they are then.
     Members,

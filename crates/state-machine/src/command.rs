@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use etched_auth::Operation;
 use etched_key_range::KeyRange;
 use etched_mvcc::RangeQuery;
 
@@ -15,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::schema;
 
 pub(crate) mod alarm;
+pub(crate) mod auth;
 pub(crate) mod cluster;
 pub(crate) mod compact;
 pub(crate) mod delete;
@@ -94,8 +96,8 @@ pub enum Command {
         /// The marker's text.
         version: String,
     },
-    /// An operation on users and roles. It is carried as it is and refused alike by every member.
-    Auth(AuthOperation),
+    /// An operation on users and roles.
+    Auth(Operation),
     /// An operation on the tree of the v2 API.
     V2(V2Command),
 }
@@ -215,15 +217,6 @@ pub struct AlarmRequest {
     pub alarm: i32,
 }
 
-/// An operation on users and roles, as it stood in the entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthOperation {
-    /// The number of its field in `InternalRaftRequest` (1000 to 1204).
-    pub field: u32,
-    /// Its encoded message.
-    pub message: Bytes,
-}
-
 /// What the member that takes a request allows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -272,7 +265,6 @@ impl Command {
             Self::DeleteRange(delete) => delete.check(),
             Self::Txn(txn) => txn.check(limits),
             Self::Range(range) => range.check(),
-            Self::Auth(_) => Err(Refusal::AuthUnsupported),
             Self::V2(command) => command.check(),
             Self::ClusterVersionSet { version } => cluster::check_version(version),
             Self::DowngradeSet { enabled, version } => cluster::check_downgrade(*enabled, version),
@@ -282,7 +274,8 @@ impl Command {
             | Self::LeaseCheckpoint(_)
             | Self::Alarm(_)
             | Self::MemberAttributes { .. }
-            | Self::DowngradeVersionTest { .. } => Ok(()),
+            | Self::DowngradeVersionTest { .. }
+            | Self::Auth(_) => Ok(()),
         }
     }
 

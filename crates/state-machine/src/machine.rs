@@ -3,14 +3,16 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use etched_auth::Auth;
 use etched_backend::{BackendError, Batch, ReadView, Table};
 use etched_lease::Leases;
 use etched_mvcc::{Change, CompactionProgress, Store, StoreOptions};
 
 use crate::alarms::{AlarmKind, Alarms};
 use crate::applied::{Applied, Effects, Operations, Outcome};
-use crate::command::{Command, alarm, cluster, compact, delete, lease, put, txn, v2};
+use crate::command::{Command, Header, alarm, auth, cluster, compact, delete, lease, put, txn, v2};
 use crate::members::{ConfChangeRecord, ConfState, Downgrade, Members};
+use crate::permission;
 use crate::read::ReadError;
 use crate::refusal::Refusal;
 use crate::schema::{self, DecodeError};
@@ -70,6 +72,7 @@ pub struct StateMachine {
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) leases: Leases,
+    pub(crate) auth: Auth,
     pub(crate) alarms: Alarms,
     pub(crate) members: Members,
     pub(crate) cluster_version: Option<Version>,
@@ -114,10 +117,6 @@ pub enum RestoreError {
     /// The store failed, or a record is damaged.
     #[error("the stored state could not be read")]
     Backend(#[from] BackendError),
-    /// Users and roles guard the stored state, and this version does not serve them: it would open everything to
-    /// everybody.
-    #[error("authentication is enabled in the stored state, and this version does not support it")]
-    AuthEnabled,
     /// The keys do not fit together.
     #[error("the stored keys could not be restored")]
     Store(#[from] etched_mvcc::RestoreError),
@@ -127,6 +126,9 @@ pub enum RestoreError {
     /// The leases do not fit together.
     #[error("the stored leases could not be restored")]
     Leases(#[from] etched_lease::RestoreError),
+    /// The users and roles do not make sense.
+    #[error("the stored users and roles could not be restored")]
+    Auth(#[from] etched_auth::RestoreError),
 }
 
 impl StateMachine {
@@ -177,7 +179,7 @@ impl StateMachine {
         self.advance(index, term);
         let is_over_quota = self.quota_exceeded_by(command.quota_cost());
         let mut progress = Progress { field: command.field(), ..Progress::default() };
-        let mut outcome = match self.run(view, command, &mut progress) {
+        let mut outcome = match self.run(view, &header, command, &mut progress) {
             Ok(outcome) => Ok(outcome),
             Err(ReadError::Refused(refusal)) => Err(refusal),
             Err(ReadError::Backend(source)) => return Err(ApplyError::Backend { index, source }),
@@ -243,6 +245,9 @@ impl StateMachine {
     /// whole, and in the order of the calls. Empty if there is nothing new.
     pub fn take_batch(&mut self) -> Batch {
         let mut batch = core::mem::take(&mut self.batch);
+        if !batch.is_empty() || !self.is_index_taken {
+            self.state.auth.store_revision(&mut batch);
+        }
         self.state.store.write_catalog(&mut batch);
         if !self.is_index_taken {
             batch.put(Table::Meta, schema::CONSISTENT_INDEX, schema::encode_u64(self.index));
@@ -393,10 +398,12 @@ impl StateMachine {
     fn run(
         &mut self,
         view: &dyn ReadView,
+        header: &Header,
         command: Command,
         progress: &mut Progress,
     ) -> Result<Outcome, ReadError> {
         self.admit_alarms(&command)?;
+        permission::admit(header, &command, &self.state)?;
         let state = &mut self.state;
         let batch = &mut self.batch;
         match command {
@@ -424,7 +431,7 @@ impl StateMachine {
             }
             Command::Range(_) | Command::DowngradeVersionTest { .. } => Ok(Outcome::Nothing),
             Command::V2(command) => Ok(v2::apply(command, self.index, state, batch, progress)?),
-            Command::Auth(_) => Err(Refusal::AuthUnsupported.into()),
+            Command::Auth(operation) => Ok(auth::apply(&operation, self.index, state, batch, progress)?),
         }
     }
 

@@ -59,6 +59,6 @@ pub enum Refusal {
     MalformedMember,
     /// The version is not of the form `major.minor.patch`.
     MalformedVersion,
-    /// Users and roles are not served by this version.
-    AuthUnsupported,
+    /// Users and roles forbid it, or cannot be changed so.
+    Auth(etched_auth::Refusal),
 }

@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::alarms::{AlarmKind, AlarmMember};
-use crate::command::{AlarmRequest, AuthOperation, Command, Header, V2Command};
+use crate::command::{AlarmRequest, Command, Header, V2Command};
 use wire::{Backward, Field, Fields};
 
+mod auth;
 mod kv;
 mod v2;
 mod wire;
@@ -37,10 +38,6 @@ const MEMBER_ATTRIBUTES_SET: u32 = 1301;
 const DOWNGRADE_SET: u32 = 1302;
 const DOWNGRADE_VERSION_TEST: u32 = 9900;
 
-/// The operations on users and roles.
-const AUTH: [u32; 17] =
-    [1000, 1011, 1012, 1013, 1100, 1101, 1102, 1103, 1104, 1105, 1106, 1107, 1200, 1201, 1202, 1203, 1204];
-
 /// The names of the records in the tables `meta` and `cluster`.
 pub(crate) const CONSISTENT_INDEX: &str = "consistent_index";
 pub(crate) const TERM: &str = "term";
@@ -48,8 +45,6 @@ pub(crate) const CONF_STATE: &str = "confState";
 pub(crate) const STORAGE_VERSION: &str = "storageVersion";
 pub(crate) const CLUSTER_VERSION: &str = "clusterVersion";
 pub(crate) const DOWNGRADE: &str = "downgrade";
-/// Set to 1 in table `auth` while users must say who they are.
-pub(crate) const AUTH_ENABLED: &str = "authEnabled";
 /// The value of every record in table `members_removed`.
 pub(crate) const REMOVED: &str = "removed";
 
@@ -132,7 +127,7 @@ pub fn encode(header: &Header, command: &Command) -> Bytes {
             writer.bytes(2, version.as_bytes());
             writer.bool(1, *enabled);
         }
-        Command::Auth(AuthOperation { message, .. }) => writer.raw(message),
+        Command::Auth(operation) => auth::write(&mut writer, operation),
         Command::V2(command) => v2::write(&mut writer, command),
     }
     writer.close(number, mark);
@@ -223,10 +218,10 @@ pub(crate) fn value_of_record(record: &Bytes) -> Option<Bytes> {
 fn capacity(header: &Header, command: &Command) -> usize {
     let body = match command {
         Command::Put(put) => put.key.len() + put.value.len(),
-        Command::Auth(AuthOperation { message, .. }) => message.len(),
         Command::V2(V2Command::Change(request)) => request.path.len() + 128,
         Command::V2(_) => 128,
         Command::Txn(_) => 448,
+        Command::Auth(_) => 192,
         Command::DeleteRange(_)
         | Command::Range(_)
         | Command::Compact(_)
@@ -258,7 +253,7 @@ pub(crate) fn field_number(command: &Command) -> u32 {
         Command::MemberAttributes { .. } => MEMBER_ATTRIBUTES_SET,
         Command::DowngradeSet { .. } => DOWNGRADE_SET,
         Command::DowngradeVersionTest { .. } => DOWNGRADE_VERSION_TEST,
-        Command::Auth(operation) => operation.field,
+        Command::Auth(operation) => auth::field_number(operation),
         Command::V2(_) => V2,
     }
 }
@@ -306,10 +301,10 @@ fn read_operation(field: Field<'_>) -> Result<Command, DecodeError> {
         DOWNGRADE_VERSION_TEST => {
             Command::DowngradeVersionTest { version: read_text(field, "DowngradeVersionTestRequest")? }
         }
-        number if AUTH.contains(&number) => {
-            Command::Auth(AuthOperation { field: number, message: field.bytes()? })
-        }
-        _ => return field.unknown(),
+        _ => match auth::read(field)? {
+            Some(operation) => Command::Auth(operation),
+            None => return field.unknown(),
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! Random requests: small key spaces, so that everything collides; valid ones, and all that is not.
 
+pub(super) mod auth;
 mod cluster;
 mod kv;
 mod watch;

@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// The directory for the servers' data.
     #[arg(long, default_value_os_t = shared_memory())]
     dir: PathBuf,
+    /// Has users, roles and tokens, and sends each request in somebody's name.
+    #[arg(long)]
+    auth: bool,
     /// Goes on with the next epoch after differences.
     #[arg(long)]
     keep_going: bool,
@@ -65,8 +68,8 @@ const CI_SEED: u64 = 1_795_611_024;
 const CI_REQUESTS: u64 = 16_000;
 
 impl Options {
-    /// The fixed seed, for so many seconds at most.
-    pub(crate) fn of_ci(seconds: u64) -> Self {
+    /// The fixed seed, for so many seconds at most; with users or without.
+    pub(crate) fn of_ci(seconds: u64, auth: bool) -> Self {
         Self {
             seed: Some(CI_SEED),
             requests: Some(CI_REQUESTS),
@@ -75,6 +78,7 @@ impl Options {
             server_bin: None,
             reference_bin: None,
             dir: shared_memory(),
+            auth,
             keep_going: false,
             verbose: false,
             tally: true,
@@ -113,7 +117,8 @@ async fn run_epochs(options: &Options) -> Result<()> {
         let directory = tempfile::Builder::new().prefix("etched-compat-").tempdir_in(&options.dir)?;
         let epoch_seed = seed.wrapping_add(epoch);
         let mut session =
-            Session::start(&reference, &ours, directory.path(), epoch_seed, options.verbose).await?;
+            Session::start(&reference, &ours, directory.path(), epoch_seed, options.auth, options.verbose)
+                .await?;
         let run = session.run(left.min(options.epoch), end).await;
         run.with_context(|| format!("the epoch of seed {epoch_seed}"))?;
         let tally = session.finish();
@@ -127,7 +132,8 @@ async fn run_epochs(options: &Options) -> Result<()> {
         tally.differences.iter().for_each(|difference| println!("{difference}\n"));
         differences += tally.differences.len();
         println!(
-            "compat: `cargo xtask compat --seed {epoch_seed} --requests {}` repeats the epoch",
+            "compat: `cargo xtask compat{} --seed {epoch_seed} --requests {}` repeats the epoch",
+            if options.auth { " --auth" } else { "" },
             options.epoch
         );
         if !options.keep_going {

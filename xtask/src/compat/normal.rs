@@ -5,7 +5,7 @@ use etched_proto::etcdserverpb as pb;
 use etched_proto::mvccpb::KeyValue;
 use pb::response_op::Response as OpDone;
 
-use super::request::{Answer, Outcome};
+use super::request::{Answer, AuthAnswer, Outcome};
 
 /// Seconds that remaining times of leases may differ.
 const TTL_SLACK: i64 = 3;
@@ -100,6 +100,7 @@ fn members_mut(answer: &mut Answer) -> Vec<&mut pb::Member> {
         | Answer::Alarm(_)
         | Answer::MoveLeader(_)
         | Answer::Downgrade(_)
+        | Answer::Auth(_)
         | Answer::Health(_) => Vec::new(),
     }
 }
@@ -130,6 +131,7 @@ fn rename(answer: &mut Answer, name: &dyn Fn(i64) -> i64) {
         | Answer::MemberPromote(_)
         | Answer::MoveLeader(_)
         | Answer::Downgrade(_)
+        | Answer::Auth(_)
         | Answer::Health(_) => {}
     }
 }
@@ -188,6 +190,12 @@ fn flatten(answer: &mut Answer) {
         Answer::MemberPromote(promoted) => flatten_members(&mut promoted.header, &mut promoted.members),
         Answer::MoveLeader(moved) => flatten_header(&mut moved.header),
         Answer::Downgrade(downgrade) => flatten_header(&mut downgrade.header),
+        Answer::Auth(answer) => {
+            flatten_header(answer.header());
+            if let AuthAnswer::Authenticated(answer) = answer {
+                answer.token = if answer.token.is_empty() { "none" } else { "a token" }.to_owned();
+            }
+        }
         Answer::LeaseKeepAlive(None) | Answer::Health(_) => {}
     }
 }

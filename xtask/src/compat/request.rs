@@ -33,6 +33,57 @@ pub(super) enum Request {
     Health(&'static str),
     /// A method that no etcd has.
     Unknown(&'static str),
+    Auth(AuthRequest),
+}
+
+/// A request of the service for users and roles.
+#[derive(Clone, Debug)]
+pub(super) enum AuthRequest {
+    Enable,
+    Disable,
+    Status,
+    Authenticate(pb::AuthenticateRequest),
+    UserAdd(pb::AuthUserAddRequest),
+    UserGet(pb::AuthUserGetRequest),
+    UserList,
+    UserDelete(pb::AuthUserDeleteRequest),
+    UserChangePassword(pb::AuthUserChangePasswordRequest),
+    UserGrantRole(pb::AuthUserGrantRoleRequest),
+    UserRevokeRole(pb::AuthUserRevokeRoleRequest),
+    RoleAdd(pb::AuthRoleAddRequest),
+    RoleGet(pb::AuthRoleGetRequest),
+    RoleList,
+    RoleDelete(pb::AuthRoleDeleteRequest),
+    RoleGrantPermission(pb::AuthRoleGrantPermissionRequest),
+    RoleRevokePermission(pb::AuthRoleRevokePermissionRequest),
+}
+
+/// The answer to one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum AuthAnswer {
+    /// To those that only change something.
+    Done(Option<pb::ResponseHeader>),
+    Status(pb::AuthStatusResponse),
+    /// The token is a secret of its server.
+    Authenticated(pb::AuthenticateResponse),
+    User(pb::AuthUserGetResponse),
+    Users(pb::AuthUserListResponse),
+    Role(pb::AuthRoleGetResponse),
+    Roles(pb::AuthRoleListResponse),
+}
+
+impl AuthAnswer {
+    pub(super) fn header(&mut self) -> &mut Option<pb::ResponseHeader> {
+        match self {
+            Self::Done(header) => header,
+            Self::Status(answer) => &mut answer.header,
+            Self::Authenticated(answer) => &mut answer.header,
+            Self::User(answer) => &mut answer.header,
+            Self::Users(answer) => &mut answer.header,
+            Self::Role(answer) => &mut answer.header,
+            Self::Roles(answer) => &mut answer.header,
+        }
+    }
 }
 
 /// What a server answered.
@@ -63,6 +114,7 @@ pub(super) enum Answer {
     MoveLeader(pb::MoveLeaderResponse),
     Downgrade(pb::DowngradeResponse),
     Health(i32),
+    Auth(AuthAnswer),
 }
 
 /// A refusal: the gRPC code and the text by which clients tell errors apart.
@@ -113,6 +165,7 @@ impl Request {
             | Self::MoveLeader(_)
             | Self::Downgrade(_)
             | Self::Health(_)
+            | Self::Auth(_)
             | Self::Unknown(_) => {}
         }
     }
@@ -140,6 +193,7 @@ impl Request {
             | Self::HashKv(_)
             | Self::Defragment
             | Self::Alarm(_)
+            | Self::Auth(_)
             | Self::MemberList(_)
             | Self::MemberAdd(_)
             | Self::Downgrade(_)

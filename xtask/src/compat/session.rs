@@ -5,16 +5,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use etched_proto::authpb;
 use etched_proto::etcdserverpb as pb;
 use pb::downgrade_request::DowngradeAction;
 use pb::watch_request::RequestUnion;
 
 use super::accepted::{self, Past};
 use super::diff;
+use super::generate::auth::PASSWORDS;
 use super::generate::{Generator, Step, View};
 use super::normal::{Context, Leases, Members, normalise};
-use super::request::{Answer, Outcome, Request};
-use super::side::Side;
+use super::request::{Answer, AuthAnswer, AuthRequest, Outcome, Request};
+use super::side::{Side, Who};
 use super::watching::{Item, Received, Stream};
 use crate::process::Program;
 
@@ -64,6 +66,9 @@ pub(super) struct Session {
     compacted: Instant,
     past: Past,
     tally: Tally,
+    /// In whose name the present step is done; nobody's, where nobody is asked.
+    who: Who,
+    with_auth: bool,
     verbose: bool,
 }
 
@@ -73,6 +78,7 @@ impl Session {
         ours: &Program,
         directory: &Path,
         seed: u64,
+        with_auth: bool,
         verbose: bool,
     ) -> Result<Self> {
         let now = Instant::now();
@@ -88,6 +94,8 @@ impl Session {
             compacted: now,
             past: Past::default(),
             tally: Tally::default(),
+            who: Who::Nobody,
+            with_auth,
             verbose,
         })
     }
@@ -98,13 +106,22 @@ impl Session {
 
     /// Does so many steps, or fewer if `end` is reached, or the sides differ.
     pub(super) async fn run(&mut self, steps: u64, end: Option<Instant>) -> Result<()> {
+        if self.with_auth {
+            self.set_up_auth().await;
+        }
         for number in 0..steps {
             if end.is_some_and(|end| Instant::now() >= end) || self.has_gone_apart() {
                 break;
             }
-            let step = self.generator.step(&self.view);
+            let step = if self.with_auth {
+                let (who, step) = self.generator.step_with_auth(&self.view);
+                self.who = who;
+                step
+            } else {
+                self.generator.step(&self.view)
+            };
             if self.verbose {
-                println!("{number}: {step:?}");
+                println!("{number}: {:?} {step:?}", self.who);
             }
             self.step(step).await?;
             self.tally.steps += 1;
@@ -123,8 +140,8 @@ impl Session {
             Step::Call(request) => self.call_settled(request).await,
             Step::OpenStream if self.streams.len() < STREAMS_MAX => {
                 let (reference, ours) = tokio::join!(
-                    Stream::open(self.reference.channel.clone()),
-                    Stream::open(self.ours.channel.clone())
+                    Stream::open(self.reference.channel.clone(), self.reference.bearer(self.who)),
+                    Stream::open(self.ours.channel.clone(), self.ours.bearer(self.who))
                 );
                 self.streams.push(Pair { reference: reference?, ours: ours?, has_compacted: false });
                 self.view.streams = self.streams.len();
@@ -145,6 +162,41 @@ impl Session {
         Ok(())
     }
 
+    fn root(&self) -> Who {
+        if self.with_auth { Who::User("root") } else { Who::Nobody }
+    }
+
+    async fn log_in(&mut self, name: &str) {
+        let login = pb::AuthenticateRequest { name: name.to_owned(), password: PASSWORDS[0].to_owned() };
+        self.call(Request::Auth(AuthRequest::Authenticate(login))).await.ok();
+    }
+
+    /// Users with roles, and authentication on.
+    async fn set_up_auth(&mut self) {
+        for name in ["root", "alice", "bob", "carol"] {
+            let (name, password) = (name.to_owned(), PASSWORDS[0].to_owned());
+            let add = pb::AuthUserAddRequest { name, password, ..Default::default() };
+            self.call(Request::Auth(AuthRequest::UserAdd(add))).await.ok();
+        }
+        for (role, kind, key, end) in
+            [("reader", 0, "a", "c"), ("writer", 1, "b", "d"), ("both", 2, "\0", "\0")]
+        {
+            let add = pb::AuthRoleAddRequest { name: role.to_owned() };
+            self.call(Request::Auth(AuthRequest::RoleAdd(add))).await.ok();
+            let perm = Some(authpb::Permission { perm_type: kind, key: key.into(), range_end: end.into() });
+            let grant = pb::AuthRoleGrantPermissionRequest { name: role.to_owned(), perm };
+            self.call(Request::Auth(AuthRequest::RoleGrantPermission(grant))).await.ok();
+        }
+        for (user, role) in [("root", "root"), ("alice", "reader"), ("alice", "writer"), ("bob", "both")] {
+            let grant = pb::AuthUserGrantRoleRequest { user: user.to_owned(), role: role.to_owned() };
+            self.call(Request::Auth(AuthRequest::UserGrantRole(grant))).await.ok();
+        }
+        self.call(Request::Auth(AuthRequest::Enable)).await.ok();
+        for name in ["root", "alice", "bob", "carol"] {
+            self.log_in(name).await;
+        }
+    }
+
     /// Sends a request when the background work that its answer depends on is done on both sides.
     async fn call_settled(&mut self, request: Request) {
         if request.needs_compaction_finished() {
@@ -162,6 +214,7 @@ impl Session {
             self.compacted = Instant::now();
         }
         if is_alarm {
+            self.who = self.root();
             let answer = self.call(Request::Alarm(pb::AlarmRequest::default())).await;
             self.view.alarmed = matches!(answer, Ok(Answer::Alarm(alarms)) if !alarms.alarms.is_empty());
         }
@@ -174,8 +227,10 @@ impl Session {
         if let Some(member) = for_ours.member_mut() {
             *member = self.members.to_ours(*member);
         }
-        let (mut reference, mut ours) =
-            tokio::join!(self.reference.call(request.clone()), self.ours.call(for_ours));
+        let (mut reference, mut ours) = tokio::join!(
+            self.reference.call_as(self.who, request.clone()),
+            self.ours.call_as(self.who, for_ours)
+        );
         self.tally.calls += 1;
         self.tally.refused += u64::from(reference.is_err() && ours.is_err());
         *self.tally.answers.entry(describe(&request, &reference)).or_default() += 1;
@@ -195,6 +250,14 @@ impl Session {
             self.view.revision = self.view.revision.max(revision_of(answer));
         }
         match (request, reference, ours) {
+            (
+                Request::Auth(AuthRequest::Authenticate(login)),
+                Ok(Answer::Auth(AuthAnswer::Authenticated(a))),
+                Ok(Answer::Auth(AuthAnswer::Authenticated(b))),
+            ) => {
+                self.reference.tokens.insert(login.name.clone(), a.token.clone());
+                self.ours.tokens.insert(login.name.clone(), b.token.clone());
+            }
             (Request::LeaseGrant(grant), Ok(Answer::LeaseGrant(a)), Ok(Answer::LeaseGrant(b)))
                 if grant.id == 0 =>
             {
@@ -353,6 +416,10 @@ impl Session {
         self.past.restarted = true;
         self.reference.restart().await?;
         self.ours.restart().await?;
+        if self.with_auth {
+            self.who = self.root();
+            self.log_in("root").await;
+        }
         let all = pb::RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
         for request in [
             Request::Range(all),
@@ -410,6 +477,7 @@ fn revision_of(answer: &Answer) -> i64 {
         Answer::MemberPromote(promoted) => promoted.header,
         Answer::MoveLeader(moved) => moved.header,
         Answer::Downgrade(downgrade) => downgrade.header,
+        Answer::Auth(answer) => *answer.clone().header(),
         Answer::Health(_) => None,
     };
     header.map_or(0, |header| header.revision)

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
 use super::normal::{Leases, flatten_header, rename_kvs};
+use super::side::Bearer;
 
 /// How long an expected response may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +76,7 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    pub(super) async fn open(channel: Channel) -> Result<Self> {
+    pub(super) async fn open(channel: Channel, bearer: Bearer) -> Result<Self> {
         let (requests, outgoing) = mpsc::channel(64);
         let inbox = Arc::new(Mutex::new(Inbox::default()));
         let mut stream =
@@ -83,7 +84,7 @@ impl Stream {
         // Some servers answer the call only with the first response, so the first request is on its way before.
         stream.send_barrier().await?;
         let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
-        let mut client = WatchClient::new(channel).max_decoding_message_size(1 << 30);
+        let mut client = WatchClient::with_interceptor(channel, bearer).max_decoding_message_size(1 << 30);
         let mut incoming = client.watch(outgoing).await?.into_inner();
         stream.reader = tokio::spawn(async move {
             loop {

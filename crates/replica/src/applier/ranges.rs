@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use etched_auth::{Principal, Refusal as AuthRefusal};
 use etched_backend::ReadView;
 use etched_key_range::KeyRange;
 use etched_mvcc::{RangeOutput, RangeQuery, SortOrder, SortTarget};
@@ -35,6 +36,8 @@ struct RangeJob {
     /// The revision read at, which no compaction reaches while the job lives.
     revision: i64,
     keys_only: bool,
+    /// Who reads; if users and roles change meanwhile, the answer is not his any more.
+    principal: Option<Principal>,
     wanted: usize,
     output: RangeOutput,
     query: RangeQuery,
@@ -57,13 +60,20 @@ impl RangeJobs {
 }
 
 impl Applier {
-    pub(crate) fn range(&mut self, view: &dyn ReadView, caller: Caller, range: Range, times: ReadTimes) {
+    pub(crate) fn range(
+        &mut self,
+        view: &dyn ReadView,
+        caller: Caller,
+        range: Range,
+        principal: Option<Principal>,
+        times: ReadTimes,
+    ) {
         self.counts.operations.ranges += 1;
         let is_single = range.query.range.is_single();
         let begun_ns = if is_single { 0 } else { self.measures.now() };
         match self.large(&range) {
             Ok(Some(job)) if self.range_jobs.jobs.len() < JOBS_MAX => {
-                self.range_jobs.jobs.push_back(RangeJob { caller, times, ..job });
+                self.range_jobs.jobs.push_back(RangeJob { caller, principal, times, ..job });
             }
             Ok(Some(_)) => {
                 self.outputs
@@ -75,6 +85,7 @@ impl Applier {
                     if is_single { None } else { Some(self.measures.now().saturating_sub(begun_ns)) };
                 self.note_range(&range.query, result.as_ref().ok(), times, spent_ns);
                 let result = result.map(Answer::Range).map_err(|error| self.read_error(error));
+                let result = self.unless_outdated(principal.as_ref(), result);
                 self.outputs.push_back(ApplierOutput::Respond { caller, result });
             }
             Err(error) => {
@@ -128,6 +139,15 @@ impl Applier {
         }
     }
 
+    /// Whoever reads may have lost the right to since he was asked.
+    fn unless_outdated(
+        &self,
+        principal: Option<&Principal>,
+        result: Result<Answer, ApiError>,
+    ) -> Result<Answer, ApiError> {
+        if self.is_outdated(principal) { Err(Refusal::from(AuthRefusal::OldRevision).into()) } else { result }
+    }
+
     /// Gives up the jobs that read what a compaction of another state has dropped.
     pub(super) fn drop_ranges_below(&mut self, compacted: i64) {
         for job in std::mem::take(&mut self.range_jobs.jobs) {
@@ -176,6 +196,7 @@ impl Applier {
             rest: query.range.clone(),
             revision,
             keys_only: query.keys_only,
+            principal: None,
             wanted,
             output,
             query: query.clone(),
@@ -196,7 +217,7 @@ impl Applier {
                 // Others had their turns between the slices.
                 job.times.served_ns = ended_ns.saturating_sub(job.spent_ns);
                 self.note_range(&job.query, Some(&job.output), job.times, Some(job.spent_ns));
-                let result = Ok(Answer::Range(job.output));
+                let result = self.unless_outdated(job.principal.as_ref(), Ok(Answer::Range(job.output)));
                 self.outputs.push_back(ApplierOutput::Respond { caller: job.caller, result });
             }
             Ok(false) => self.range_jobs.jobs.push_back(job),

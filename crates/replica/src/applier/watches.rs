@@ -1,8 +1,10 @@
 //! Watches: changes become encoded events, and history is read for watchers that are behind.
 
+use etched_auth::{Credentials, Refusal as AuthRefusal};
 use etched_backend::{BackendError, ReadView};
+use etched_key_range::KeyRange;
 use etched_mvcc::{Change, ChangeKind, RangeError};
-use etched_watch::{Event, EventKind, History, HistoryRequest, Interest};
+use etched_watch::{Create, Event, EventKind, History, HistoryRequest, Interest, StreamId};
 
 use super::Applier;
 use crate::codec::encode_event;
@@ -23,12 +25,63 @@ impl Applier {
             WatchCall::Open { stream, progress_interval_ns } => {
                 self.hub.open(stream, now_ns, progress_interval_ns)
             }
-            WatchCall::Create { stream, create } => self.hub.create(stream, create),
+            WatchCall::Create { stream, create, .. } => self.hub.create(stream, create),
             WatchCall::Cancel { stream, watch_id } => self.hub.cancel(stream, watch_id),
             WatchCall::Progress { stream } => self.hub.request_progress(stream),
             WatchCall::Consumed { stream, bytes } => self.hub.on_consumed(stream, bytes),
             WatchCall::Close { stream } => self.hub.close(stream),
         }
+    }
+
+    /// Asks whether a watcher may be created. What is wrong with its start is told to whoever asks.
+    pub(crate) fn permit_watch(
+        &mut self,
+        credentials: &Credentials,
+        create: &Create,
+        now_ns: u64,
+    ) -> Result<(), AuthRefusal> {
+        if create.start_revision < 0 {
+            return Ok(());
+        }
+        let principal = self.identify(credentials, now_ns)?;
+        let mut range = create.range.clone();
+        if range.start.is_empty() {
+            range.start = KeyRange::all().start;
+        }
+        self.machine.auth().permit_read(principal.as_ref(), &range)
+    }
+
+    /// Answers a create request of somebody who may not watch, in etcd's words, which here are those of its library.
+    pub(crate) fn refuse_watch(&mut self, stream: StreamId, refusal: AuthRefusal) {
+        let reason = match refusal {
+            AuthRefusal::InvalidToken => {
+                "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+            }
+            AuthRefusal::OldRevision => {
+                "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+            }
+            AuthRefusal::UserEmpty => {
+                "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+            }
+            AuthRefusal::PermissionDenied
+            | AuthRefusal::RootUserMissing
+            | AuthRefusal::RootRoleMissing
+            | AuthRefusal::UserExists
+            | AuthRefusal::UserNotFound
+            | AuthRefusal::RoleExists
+            | AuthRefusal::RoleNotFound
+            | AuthRefusal::RoleEmpty
+            | AuthRefusal::PermissionNotGiven
+            | AuthRefusal::RoleNotGranted
+            | AuthRefusal::PermissionNotGranted
+            | AuthRefusal::NotEnabled
+            | AuthRefusal::AuthenticationFailed
+            | AuthRefusal::NoPasswordUser
+            | AuthRefusal::InvalidManagement => {
+                "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+            }
+        };
+        self.hub.refuse(stream, reason.into());
     }
 
     /// Keeps the changes that somebody watches for the next publication.

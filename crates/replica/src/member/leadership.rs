@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use etched_auth::Credentials;
 use etched_state_machine::Command;
 
 use super::Member;
@@ -167,7 +168,8 @@ impl Member {
     fn ask_for_confirmation(&mut self, now_ns: u64) {
         let caller = Caller { front: 0, token: 0 };
         let deadline_ns = now_ns + self.limits.request_timeout_ns;
-        self.reads.push(Read { caller, kind: ReadKind::Leadership, deadline_ns });
+        let credentials = Credentials::Member;
+        self.reads.push(Read { caller, credentials, kind: ReadKind::Leadership, deadline_ns });
     }
 
     fn settle_doubt(&mut self) {

@@ -134,6 +134,7 @@ impl Member {
             ReadKind::Leadership => self.on_leadership_unconfirmed(now_ns),
             ReadKind::Range(_)
             | ReadKind::Txn(_)
+            | ReadKind::PasswordHash(_)
             | ReadKind::Members
             | ReadKind::Downgrade { .. }
             | ReadKind::V2(_)

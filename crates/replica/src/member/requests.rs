@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use etched_auth::{Credentials, Operation};
 use etched_raft_core::ProposeError;
-use etched_state_machine::{AlarmKind, AlarmMember, Command, Refusal, Txn, Version};
+use etched_state_machine::{AlarmKind, AlarmMember, Command, Header, Refusal, Txn, Version, schema};
 
 use super::commit::HashWanted;
+use super::guard::requirement_of_command;
 use super::outcomes::Instead;
 use super::{Member, encode};
 use crate::applier;
@@ -29,20 +31,30 @@ pub(super) struct Proposal {
 }
 
 impl Member {
-    /// Takes a request; its answer follows as [`Output::Respond`] with the same caller.
-    pub fn submit(&mut self, caller: Caller, request: Request, now_ns: u64) {
+    /// Goes on with a request whose caller may ask for it, as far as that is known already.
+    pub(super) fn dispatch(
+        &mut self,
+        caller: Caller,
+        credentials: Credentials,
+        request: Request,
+        now_ns: u64,
+    ) {
         match request {
-            Request::Propose(command) => self.submit_command(caller, command, now_ns),
+            Request::Propose(command) => self.submit_command(caller, credentials, command, now_ns),
             Request::Range(range) => match range.check() {
                 Ok(()) => {
                     let local = range.serializable;
-                    self.read(caller, ReadKind::Range(range), local, now_ns);
+                    self.read(caller, credentials, ReadKind::Range(range), local, now_ns);
                 }
                 Err(refusal) => self.respond(caller, Err(refusal.into())),
             },
-            Request::Barrier => self.read(caller, ReadKind::Nothing, false, now_ns),
+            Request::Barrier => self.read(caller, credentials, ReadKind::Nothing, false, now_ns),
+            Request::PasswordHash { name } => {
+                self.read(caller, credentials, ReadKind::PasswordHash(name), false, now_ns);
+            }
+            Request::CheckRoot => self.respond(caller, Ok(Answer::Done)),
             Request::Members { linearizable } => {
-                self.read(caller, ReadKind::Members, !linearizable, now_ns);
+                self.read(caller, credentials, ReadKind::Members, !linearizable, now_ns);
             }
             Request::LeaseRenew { id } => self.renew_lease(caller, id, now_ns),
             Request::LeaseTimeToLive { id, keys } => {
@@ -74,7 +86,7 @@ impl Member {
         }
     }
 
-    fn submit_command(&mut self, caller: Caller, command: Command, now_ns: u64) {
+    fn submit_command(&mut self, caller: Caller, credentials: Credentials, command: Command, now_ns: u64) {
         let cost = command.quota_cost();
         if cost > 0 && self.applier.machine().quota_exceeded_by(cost) {
             return self.refuse_for_space(caller, now_ns);
@@ -86,25 +98,35 @@ impl Member {
             if self.holds_v2() || !self.applier.machine().is_v2_spoken_by_all() {
                 self.hold_v2(caller, command, now_ns);
             } else {
-                self.propose_for(caller, Command::V2(command), now_ns);
+                self.propose_for(caller, &credentials, Command::V2(command), now_ns);
             }
             return;
         }
+        if let Err(error) = self.require(&credentials, requirement_of_command(&command), now_ns) {
+            return self.respond(caller, Err(error));
+        }
         let is_read_only = matches!(&command, Command::Txn(txn) if txn.is_read_only());
         if is_read_only && let Command::Txn(txn) = command {
-            self.read_txn(caller, txn, now_ns);
+            self.read_txn(caller, credentials, txn, now_ns);
         } else {
-            self.propose_for(caller, command, now_ns);
+            self.propose_for(caller, &credentials, command, now_ns);
         }
     }
 
-    fn read_txn(&mut self, caller: Caller, txn: Txn, now_ns: u64) {
+    fn read_txn(&mut self, caller: Caller, credentials: Credentials, txn: Txn, now_ns: u64) {
         let local = txn.is_serializable();
-        self.read(caller, ReadKind::Txn(txn), local, now_ns);
+        self.read(caller, credentials, ReadKind::Txn(txn), local, now_ns);
     }
 
-    pub(super) fn read(&mut self, caller: Caller, kind: ReadKind, local: bool, now_ns: u64) {
-        let read = Read { caller, kind, deadline_ns: now_ns + self.limits.request_timeout_ns };
+    pub(super) fn read(
+        &mut self,
+        caller: Caller,
+        credentials: Credentials,
+        kind: ReadKind,
+        local: bool,
+        now_ns: u64,
+    ) {
+        let read = Read { caller, credentials, kind, deadline_ns: now_ns + self.limits.request_timeout_ns };
         if local {
             self.local.push(read);
         } else if self.reads.len() < self.limits.proposals_max {
@@ -114,11 +136,21 @@ impl Member {
         }
     }
 
-    pub(super) fn propose_for(&mut self, caller: Caller, mut command: Command, now_ns: u64) {
+    pub(super) fn propose_for(
+        &mut self,
+        caller: Caller,
+        credentials: &Credentials,
+        mut command: Command,
+        now_ns: u64,
+    ) {
         let lag = self.committed.saturating_sub(self.applier.machine().applied().0);
         if lag > self.limits.apply_lag_max || self.waiters.waiting() >= self.limits.proposals_max {
             return self.respond(caller, Err(ApiError::TooManyRequests));
         }
+        let (username, auth_revision) = match self.proposer(credentials, &command, now_ns) {
+            Ok(proposer) => proposer,
+            Err(error) => return self.respond(caller, Err(error)),
+        };
         if let Command::LeaseGrant { id, .. } = &mut command
             && *id == 0
         {
@@ -130,13 +162,29 @@ impl Member {
             started_ns: now_ns,
             field: command.field(),
         });
-        let entry = encode(id, &command);
+        let entry = schema::encode(&Header { request_id: id, username, auth_revision }, &command);
         if entry.len() > self.limits.request_bytes_max {
             self.waiters.take(id);
             self.note_proposed(command.field(), false, now_ns);
             return self.respond(caller, Err(ApiError::RequestTooLarge));
         }
         self.proposals.push(Proposal { id, entry, term: None });
+    }
+
+    /// Who asks, as the header of the entry says it.
+    fn proposer(
+        &mut self,
+        credentials: &Credentials,
+        command: &Command,
+        now_ns: u64,
+    ) -> Result<(String, u64), ApiError> {
+        // Who logs in need not say who he is.
+        if !self.applier.is_guarded() || matches!(command, Command::Auth(Operation::Authenticate { .. })) {
+            return Ok((String::new(), 0));
+        }
+        let principal = self.identify(credentials, now_ns)?;
+        Ok(principal
+            .map_or((String::new(), 0), |principal| (principal.user.as_ref().to_owned(), principal.revision)))
     }
 
     fn draw_lease_id(&mut self) -> i64 {
@@ -161,7 +209,11 @@ impl Member {
         if self.leads {
             let id = self.waiters.next_unwatched();
             self.note_own(id, command.field());
-            self.proposals.push(Proposal { id, entry: encode(id, command), term: Some(self.term) });
+            // Only the end of a lease is asked for its right where it is applied.
+            let is_revoked = matches!(command, Command::LeaseRevoke { .. });
+            let (username, auth_revision) = if is_revoked { self.applier.root() } else { Default::default() };
+            let entry = schema::encode(&Header { request_id: id, username, auth_revision }, command);
+            self.proposals.push(Proposal { id, entry, term: Some(self.term) });
         }
     }
 
@@ -214,7 +266,7 @@ impl Member {
         if self.applier.machine().cluster_version().is_none() {
             return self.respond(caller, Err(ApiError::ClusterVersionUnavailable));
         }
-        self.read(caller, ReadKind::Downgrade { action, target }, false, now_ns);
+        self.read(caller, Credentials::Member, ReadKind::Downgrade { action, target }, false, now_ns);
     }
 
     /// Goes on with a downgrade after its barrier.
@@ -325,6 +377,7 @@ impl Member {
         callers.extend(std::mem::take(&mut self.hashes_committing).iter().map(HashJob::caller));
         callers.extend(self.leadership.take_callers());
         callers.extend(self.v2.take_callers());
+        callers.extend(self.parked.take_callers());
         self.drain_applier();
         callers.extend(self.applier.take_callers());
         for caller in callers {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use etched_auth::Credentials;
 use etched_state_machine::v2store::{self, AuthView, Code, Event, Waiters};
 use etched_state_machine::{Command, Refusal, V2Command};
 
@@ -62,7 +63,7 @@ impl Member {
         match call {
             V2Call::Read { path, depth, is_linearizable, now_ns: unix_ns } => {
                 let read = V2Read { path, depth, unix_ns };
-                self.read(caller, ReadKind::V2(read), !is_linearizable, now_ns);
+                self.read(caller, Credentials::Anonymous, ReadKind::V2(read), !is_linearizable, now_ns);
             }
             V2Call::Watch { watched, since } => {
                 let begun = self.applier.machine().v2().begin_watch(&watched, since);
@@ -196,7 +197,7 @@ impl Member {
         }
         if self.applier.machine().is_v2_spoken_by_all() {
             for (caller, command, _) in std::mem::take(&mut self.v2.held) {
-                self.propose_for(caller, Command::V2(command), now_ns);
+                self.propose_for(caller, &Credentials::Anonymous, Command::V2(command), now_ns);
             }
             return;
         }

@@ -4,6 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use etched_backend::{Backend, BackendError, Durability, MemoryBackend, ReadView, Table};
+use etched_replica::auth::Credentials;
 use etched_replica::raft::{
     ConfChange, ConfChangeKind, Config, Entry, EntryKind, HardState, Restored, SnapshotMeta,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Harness {
     /// Operations that reached the backend after the last durable commit.
     undurable: Vec<etched_backend::Op>,
     pub(crate) now: u64,
+    /// In whose name requests are made.
+    pub(crate) credentials: Credentials,
     token: u64,
     pub(crate) responds: Vec<Respond>,
     pub(crate) deliveries: Vec<Deliver>,
@@ -145,6 +148,7 @@ impl Harness {
             disk,
             undurable: Vec::new(),
             now,
+            credentials: Credentials::Anonymous,
             token: 0,
             responds: Vec::new(),
             deliveries: Vec::new(),
@@ -312,6 +316,11 @@ impl Harness {
     }
 
     fn hash(&mut self, job: HashJob) {
+        if let HashJob::Whole(caller) = job {
+            let result = Ok(Answer::Hash(0));
+            self.responds.push(Respond { caller, index: 0, revision: 0, raft_term: 0, result });
+            return;
+        }
         let HashJob::Keys(caller, etched_state_machine::HashPlan::Walk(walk)) = job else { return };
         let hash = walk.run(&self.view).expect("memory does not fail");
         let respond =
@@ -321,7 +330,8 @@ impl Harness {
 
     pub(crate) fn submit(&mut self, request: Request) -> u64 {
         self.token += 1;
-        self.member.submit(Caller { front: 0, token: self.token }, request, self.now);
+        let caller = Caller { front: 0, token: self.token };
+        self.member.submit(caller, self.credentials.clone(), request, self.now);
         self.token
     }
 
@@ -433,6 +443,7 @@ pub(crate) fn options_of(id: u64, name: &str, settings: &Settings, lives: u64) -
             compaction_pause_ns: 0,
             auto_compaction: settings.auto_compaction,
             measures: MeasureOptions::default(),
+            token_life_ns: 300_000_000_000,
         },
     }
 }

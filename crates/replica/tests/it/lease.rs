@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use etched_key_range::KeyRange;
+use etched_replica::auth::Credentials;
 use etched_replica::{Answer, ApiError, Request, WatchCall};
 use etched_state_machine::{Command, Outcome, Put, Range};
 use etched_watch::{Create, Filters, StreamId};
@@ -185,7 +186,7 @@ fn watchers_go_on_over_a_snapshot_and_those_of_compacted_revisions_are_told() {
     for (stream, start_revision) in [(live, 0), (old, 0), (ahead, 1_000)] {
         node.member.watch(0, WatchCall::Open { stream, progress_interval_ns: u64::MAX / 2 }, now);
         let create = watch_all(start_revision);
-        node.member.watch(0, WatchCall::Create { stream, create }, now);
+        node.member.watch(0, WatchCall::Create { stream, credentials: Credentials::Anonymous, create }, now);
     }
     world.run(SECOND);
     let first = world.put(lame, "first", "1");

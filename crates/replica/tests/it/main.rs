@@ -6,6 +6,7 @@
     reason = "a test stops where it goes wrong"
 )]
 
+mod auth;
 mod chaos;
 mod cluster;
 mod corners;

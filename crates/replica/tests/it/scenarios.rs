@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use etched_key_range::KeyRange;
+use etched_replica::auth::Credentials;
 use etched_replica::{Answer, ApiError, AutoCompaction, Notice, Request, WatchCall};
 use etched_state_machine::{Command, Compact, Outcome, Put, Range, RangeQuery, Refusal};
 use etched_watch::{Create, Filters, StreamId};
@@ -195,7 +196,11 @@ fn a_watcher_is_told_of_the_past_and_of_what_comes() {
         fragment: false,
         watch_id: 0,
     };
-    harness.member.watch(0, WatchCall::Create { stream, create }, harness.now);
+    harness.member.watch(
+        0,
+        WatchCall::Create { stream, credentials: Credentials::Anonymous, create },
+        harness.now,
+    );
     harness.run();
     harness.put("a", "last");
     harness.put("b", "other");

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use etched_backend::{Backend, Batch, Durability, MemoryBackend, Op, ReadView, Table};
+use etched_replica::auth::Credentials;
 use etched_replica::raft::{Config, Message, MessageKind, Restored, SnapshotDelivery, SnapshotMeta};
 use etched_replica::{
     Answer, ApiError, Caller, Commit, Deliver, HashJob, Member, MemberEntry, Notice, Output, Request,
@@ -465,7 +466,7 @@ impl World {
         let (token, now) = (self.token, self.now);
         let node = self.node(id);
         let now = now + node.skew;
-        node.member.submit(Caller { front: 0, token }, request, now);
+        node.member.submit(Caller { front: 0, token }, Credentials::Anonymous, request, now);
         token
     }
 

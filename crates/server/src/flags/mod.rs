@@ -41,8 +41,8 @@ mod value;
 pub use gates::{GATES, Gate, Gates, Stage};
 pub use help::{SERVER_VERSION, git_sha, go_arch, version_text};
 pub use options::{
-    AutoCompaction, CheckOptions, ClusterState, Discovery, DiscoveryService, HttpOptions, LimitOptions,
-    ListenOptions, MemberOptions, Options, StoreOptions,
+    AuthOptions, AutoCompaction, CheckOptions, ClusterState, Discovery, DiscoveryService, HttpOptions,
+    LimitOptions, ListenOptions, MemberOptions, Options, StoreOptions,
 };
 pub use security::{CertificateError, SecurityOptions};
 pub use url::{Scheme, Url, joined, texts};

@@ -31,6 +31,8 @@ pub struct Options {
     pub listen: ListenOptions,
     /// TLS.
     pub security: SecurityOptions,
+    /// Users, tokens and passwords.
+    pub auth: AuthOptions,
     /// The HTTP side.
     pub http: HttpOptions,
     /// Log lines.
@@ -181,6 +183,17 @@ pub struct StoreOptions {
     pub shrink_bytes_min: Option<u64>,
 }
 
+/// Users, tokens and passwords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthOptions {
+    /// `--auth-token`: what tokens there are, with their options.
+    pub token: String,
+    /// `--auth-token-ttl`: how long an unused token lives.
+    pub token_life: Duration,
+    /// `--bcrypt-cost`, as given: out of 4 to 31 it is 10.
+    pub bcrypt_cost: u64,
+}
+
 /// Whether members' data is compared, and how often.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckOptions {
@@ -273,6 +286,7 @@ pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
         limits: limit_options(typed)?,
         listen: listen_options(typed)?,
         security: security::build(typed)?,
+        auth: auth_options(typed)?,
         http: http_options(typed)?,
         checks: check_options(typed, &gates)?,
         gates,
@@ -410,6 +424,19 @@ fn store_options(typed: &Typed) -> Result<StoreOptions, Problem> {
             0 => None,
             megabytes => Some(megabytes.saturating_mul(1 << 20)),
         },
+    })
+}
+
+fn auth_options(typed: &Typed) -> Result<AuthOptions, Problem> {
+    const LIFE_DEFAULT_SECONDS: u64 = 300;
+    let life = match unsigned(typed, "auth-token-ttl")? {
+        0 => LIFE_DEFAULT_SECONDS,
+        seconds => seconds,
+    };
+    Ok(AuthOptions {
+        token: typed.text("auth-token").to_owned(),
+        token_life: Duration::from_secs(life),
+        bcrypt_cost: unsigned(typed, "bcrypt-cost")?,
     })
 }
 

@@ -359,9 +359,9 @@ pub const FLAGS: &[Flag] = &[
     flag(Security, "tls-min-version", Text, "TLS1.2", Full, "Oldest TLS version."),
     flag(Security, "tls-max-version", Text, "", Full, "Newest TLS version."),
 
-    flag(Auth, "auth-token", Text, "simple", later("authentication", &["simple"]), "Form of tokens and its options."),
-    flag(Auth, "bcrypt-cost", Unsigned, "10", later("authentication", &["10"]), "Cost of hashing a password, 4 to 31.").shown("10"),
-    flag(Auth, "auth-token-ttl", Unsigned, "300", later("authentication", &["300"]), "Seconds that an unused token lives.").shown("300"),
+    flag(Auth, "auth-token", Text, "simple", Full, "Form of tokens and its options: simple, or jwt,sign-method=..,pub-key=..,priv-key=..,ttl=..; empty is none."),
+    flag(Auth, "bcrypt-cost", Unsigned, "10", Full, "Cost of hashing a password, 4 to 31.").shown("10"),
+    flag(Auth, "auth-token-ttl", Unsigned, "300", Full, "Seconds that an unused token lives.").shown("300"),
 
     flag(Monitoring, "enable-pprof", Bool, "false", later("profiles", OFF), "Whether profiles are served."),
     flag(Monitoring, "metrics", Text, "basic", Full, "basic, or extensive to add the duration of gRPC calls."),

@@ -153,8 +153,8 @@ fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
 #[test]
 fn flags_that_do_nothing_yet_are_refused_by_name_unless_they_change_nothing() {
     assert_eq!(
-        usage_error("--auth-token=jwt,pub-key=a"),
-        "flag -auth-token cannot be set to \"jwt,pub-key=a\": etched does not have authentication yet"
+        usage_error("--enable-pprof=true"),
+        "flag -enable-pprof cannot be set to \"true\": etched does not have profiles yet"
     );
     assert_eq!(
         usage_error("--discovery=http://a/b"),

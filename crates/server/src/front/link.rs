@@ -10,7 +10,8 @@ use super::calls::Call;
 use super::mailbox::Mailbox;
 use super::streams::Ending;
 use crate::api::{
-    Answer, Api, ApiError, Completion, FrontId, Identity, LeaderQuestion, Request, Submission, WatchCall,
+    Answer, Api, ApiError, Completion, Credentials, FrontId, Identity, LeaderQuestion, Request, Submission,
+    WatchCall,
 };
 use crate::metrics::Metrics;
 
@@ -79,14 +80,14 @@ impl Link {
         &self.metrics
     }
 
-    /// Asks the member for something.
+    /// Asks the member for something in somebody's name; [`Credentials::Member`] is for the server's own questions.
     ///
     /// # Errors
     ///
     /// Why there is no answer.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Answered, ApiError> {
+    pub(crate) async fn ask(&self, credentials: Credentials, request: Request) -> Result<Answered, ApiError> {
         let is_promotion = matches!(request, Request::MemberPromote { .. });
-        let Completion { revision, raft_term, result, .. } = *self.start(request)?.await;
+        let Completion { revision, raft_term, result, .. } = *self.start(credentials, request)?.await;
         if is_promotion {
             self.metrics.record_promotion(result.as_ref().err());
         }
@@ -109,10 +110,10 @@ impl Link {
     /// # Errors
     ///
     /// When too many requests wait.
-    pub(crate) fn start(&self, request: Request) -> Result<Call, ApiError> {
+    pub(crate) fn start(&self, credentials: Credentials, request: Request) -> Result<Call, ApiError> {
         let token = self.mailbox.calls().open().ok_or(ApiError::TooManyRequests)?;
         let call = Call::new(Arc::clone(&self.mailbox), token);
-        self.mailbox.send(Submission::Request { token, request, wants_phases: false });
+        self.mailbox.send(Submission::Request { token, credentials, request, wants_phases: false });
         Ok(call)
     }
 

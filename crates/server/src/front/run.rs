@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use etched_replica::auth::password;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -17,9 +18,10 @@ use super::door::{Door, Raw};
 use super::link::Link;
 use super::listeners::{Listener, Listeners, Socket};
 use crate::api::Api;
+use crate::auth::{Doorman, Passwords};
 use crate::flags::Options;
 use crate::gateway::{Gateway, Schema};
-use crate::grpc::{GrpcOptions, Services};
+use crate::grpc::{Gate, GrpcOptions, Services};
 use crate::http::{Role, Site};
 use crate::metrics::{Metrics, connections_max};
 use crate::v2::{Moments, V2};
@@ -95,7 +97,9 @@ impl Fronts {
         api: Arc<dyn Api>,
         options: &Options,
         metrics: Arc<Metrics>,
+        doorman: Arc<Doorman>,
     ) -> Result<Self, StartError> {
+        let gate = Gate { doorman, passwords: Arc::new(Passwords::new(bcrypt_cost(options))) };
         let (stop, stopped) = watch::channel(false);
         let mut threads = Vec::new();
         let mut desks = Vec::new();
@@ -107,7 +111,7 @@ impl Fronts {
             let open = Arc::new(AtomicUsize::new(0));
             let link = Link::new(Arc::clone(&api), Arc::clone(&metrics));
             let thread = FrontThread {
-                responder: Arc::new(responder(&link, options, schema.clone(), &moments)?),
+                responder: Arc::new(responder(&link, &gate, options, schema.clone(), &moments)?),
                 moments: Arc::clone(&moments),
                 link,
                 metrics: Arc::clone(&metrics),
@@ -149,6 +153,7 @@ fn v2(link: &Arc<Link>, options: &Options, moments: &Arc<Moments>) -> V2 {
 
 fn responder(
     link: &Arc<Link>,
+    gate: &Gate,
     options: &Options,
     schema: Option<Arc<Schema>>,
     moments: &Arc<Moments>,
@@ -158,7 +163,7 @@ fn responder(
         progress_interval: options.limits.watch_progress_notify_interval,
         slow_call: options.limits.warning_unary_request_duration,
     };
-    let services = Services::new(Arc::clone(link), grpc);
+    let services = Services::new(Arc::clone(link), gate.clone(), grpc);
     let services = Arc::new(services.map_err(|error| StartError::Services(error.into()))?);
     let site = Arc::new(Site {
         link: Arc::clone(link),
@@ -168,6 +173,23 @@ fn responder(
         v2: options.http.serves_v2.then(|| Arc::new(v2(link, options, moments))),
     });
     Ok(Responder { services, site })
+}
+
+/// The work of a password's hash, as a power of two; what bcrypt does not offer is replaced.
+fn bcrypt_cost(options: &Options) -> u32 {
+    let given = options.auth.bcrypt_cost;
+    let offered = u64::from(password::COST_MIN)..=u64::from(password::COST_MAX);
+    match u32::try_from(given) {
+        Ok(cost) if offered.contains(&given) => cost,
+        Ok(_) | Err(_) => {
+            crate::log!(
+                Warn, "use default bcrypt cost instead of the invalid given cost",
+                "min-cost" => u64::from(password::COST_MIN), "max-cost" => u64::from(password::COST_MAX),
+                "default-cost" => u64::from(password::COST_DEFAULT), "given-cost" => given,
+            );
+            password::COST_DEFAULT
+        }
+    }
 }
 
 fn spawn(name: String, run: impl FnOnce(Runtime) + Send + 'static) -> Result<JoinHandle<()>, StartError> {

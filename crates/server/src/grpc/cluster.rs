@@ -7,10 +7,11 @@ use etched_proto::wire::etcdserverpb as wire;
 use tonic::{Request, Response, Status};
 use wire::cluster_server::Cluster;
 
-use super::convert;
 use super::kv::ask;
 use super::status::{self, mismatched_answer};
-use crate::api::{self, Answer, ApiError, LeaderQuestion, MemberEntry};
+use super::{convert, credentials};
+use crate::api::{self, Answer, ApiError, Credentials, LeaderQuestion, MemberEntry};
+use crate::auth::Claim;
 use crate::front::{Answered, Link};
 
 /// Answers calls of the Cluster service.
@@ -25,8 +26,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<wire::MemberListRequest>,
     ) -> Result<Response<wire::MemberListResponse>, Status> {
+        let credentials = credentials(&request);
         let linearizable = request.into_inner().linearizable;
-        let answered = ask(&self.link, api::Request::Members { linearizable }).await?;
+        let answered = ask(&self.link, credentials, api::Request::Members { linearizable }).await?;
         let Answer::Members(members) = answered.answer else { return Err(mismatched_answer()) };
         // Headers of this service have no revision.
         let header = Some(convert::header(self.link.identity(), 0, answered.raft_term));
@@ -38,11 +40,12 @@ impl Cluster for ClusterService {
         &self,
         request: Request<wire::MemberAddRequest>,
     ) -> Result<Response<wire::MemberAddResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::MemberAddRequest { peer_ur_ls: peer_urls, is_learner } = request.into_inner();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let request = api::Request::MemberAdd { peer_urls, is_learner, unix_seconds };
-        let (header, member, members) = self.change(request).await?;
+        let (header, member, members) = self.change(credentials, request).await?;
         Ok(Response::new(wire::MemberAddResponse { header, member: member.map(convert::member), members }))
     }
 
@@ -50,8 +53,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<wire::MemberRemoveRequest>,
     ) -> Result<Response<wire::MemberRemoveResponse>, Status> {
+        let credentials = credentials(&request);
         let id = request.into_inner().id;
-        let (header, _, members) = self.change(api::Request::MemberRemove { id }).await?;
+        let (header, _, members) = self.change(credentials, api::Request::MemberRemove { id }).await?;
         Ok(Response::new(wire::MemberRemoveResponse { header, members }))
     }
 
@@ -59,8 +63,10 @@ impl Cluster for ClusterService {
         &self,
         request: Request<wire::MemberUpdateRequest>,
     ) -> Result<Response<wire::MemberUpdateResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::MemberUpdateRequest { id, peer_ur_ls: peer_urls } = request.into_inner();
-        let (header, _, members) = self.change(api::Request::MemberUpdate { id, peer_urls }).await?;
+        let (header, _, members) =
+            self.change(credentials, api::Request::MemberUpdate { id, peer_urls }).await?;
         Ok(Response::new(wire::MemberUpdateResponse { header, members }))
     }
 
@@ -68,10 +74,14 @@ impl Cluster for ClusterService {
         &self,
         request: Request<wire::MemberPromoteRequest>,
     ) -> Result<Response<wire::MemberPromoteResponse>, Status> {
+        let claim = Claim::of(request.extensions());
         let id = request.into_inner().id;
-        let answered = match self.link.ask(api::Request::MemberPromote { id }).await {
+        let answered = match self.link.ask(claim.credentials(), api::Request::MemberPromote { id }).await {
             // Only the leader knows how far the learner is.
-            Err(ApiError::NotLeader) => self.link.ask_leader(LeaderQuestion::MemberPromote { id }).await,
+            Err(ApiError::NotLeader) => {
+                let token = claim.token().cloned();
+                self.link.ask_leader(LeaderQuestion::MemberPromote { id, token }).await
+            }
             answered => answered,
         };
         let (header, _, members) = self.changed(answered)?;
@@ -82,8 +92,8 @@ impl Cluster for ClusterService {
 type Changed = (Option<wire::ResponseHeader>, Option<MemberEntry>, Vec<wire::Member>);
 
 impl ClusterService {
-    async fn change(&self, request: api::Request) -> Result<Changed, Status> {
-        self.changed(self.link.ask(request).await)
+    async fn change(&self, credentials: Credentials, request: api::Request) -> Result<Changed, Status> {
+        self.changed(self.link.ask(credentials, request).await)
     }
 
     fn changed(&self, answered: Result<Answered, ApiError>) -> Result<Changed, Status> {

@@ -13,7 +13,8 @@ use super::call::Record;
 use super::status::{self, Reading, as_grpc_go};
 use super::unary::{PREFIX_BYTES, announced_length, sent_length};
 use super::{Claims, Services, kv, method_id};
-use crate::api::{self, Completion};
+use crate::api::{self, Completion, Credentials};
+use crate::auth::{KnownClaim, Words};
 use crate::front::Answered;
 use crate::http2::RequestHead;
 use crate::metrics::rpc::MethodId;
@@ -80,10 +81,16 @@ impl HotMethod {
 #[derive(Debug)]
 pub(crate) struct HotCall {
     method: HotMethod,
+    credentials: Credentials,
     record: Record,
 }
 
 impl HotCall {
+    /// Who asks.
+    pub(crate) fn take_credentials(&mut self) -> Credentials {
+        std::mem::take(&mut self.credentials)
+    }
+
     /// The call ends with an error, in its last wording.
     pub(crate) fn fail(mut self, status: Status) -> Status {
         let status = as_grpc_go(status, Reading::Request);
@@ -108,23 +115,32 @@ impl Services {
     /// # Errors
     ///
     /// When it is refused before its message is read.
-    pub(crate) fn begin_hot(&self, method: HotMethod, head: &RequestHead) -> Result<HotCall, Status> {
+    pub(crate) fn begin_hot(
+        &self,
+        method: HotMethod,
+        head: &RequestHead,
+        known: &mut KnownClaim,
+    ) -> Result<HotCall, Status> {
         let id = self.hot_ids.of(method);
         self.link.metrics().rpc.start(id);
         let record = Record::new(Arc::clone(&self.link), id, self.slow_call);
-        let call = HotCall { method, record };
+        let mut call = HotCall { method, credentials: Credentials::Anonymous, record };
         let mut claims = Claims::default();
+        let mut words = Words::default();
         for (name, value) in &head.fields {
             match &name[..] {
                 b"client-api-version" if claims.client_version.is_none() => {
                     claims.client_version = Some(value)
                 }
                 b"hasleader" => claims.needs_leader |= value == "true",
-                _ => {}
+                name => words.see(name, value),
             }
         }
         match self.admit(id, claims) {
-            Ok(()) => Ok(call),
+            Ok(()) => {
+                call.credentials = known.credentials(words, &self.doorman);
+                Ok(call)
+            }
             Err(status) => Err(call.fail(status)),
         }
     }

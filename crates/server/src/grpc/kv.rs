@@ -7,10 +7,11 @@ use etched_state_machine::{Command, Compact, Outcome};
 use tonic::{Request, Response, Status};
 use wire::kv_server::Kv;
 
-use super::convert;
 use super::range_stream::RangeStream;
 use super::status::{self, mismatched_answer};
-use crate::api::{self, Answer};
+use super::{convert, credentials};
+use crate::api::{self, Answer, Credentials};
+use crate::auth::Claim;
 use crate::front::{Answered, Link};
 
 /// Answers calls of the KV service.
@@ -21,13 +22,22 @@ pub(super) struct KvService {
 }
 
 /// Asks the member; a missing answer becomes its status.
-pub(super) async fn ask(link: &Link, request: api::Request) -> Result<Answered, Status> {
-    link.ask(request).await.map_err(|error| status::of(&error))
+pub(super) async fn ask(
+    link: &Link,
+    credentials: Credentials,
+    request: api::Request,
+) -> Result<Answered, Status> {
+    link.ask(credentials, request).await.map_err(|error| status::of(&error))
 }
 
 /// Has a command carried out; gives its outcome, the store's revision and the term.
-pub(super) async fn propose(link: &Link, command: Command) -> Result<(Outcome, i64, u64), Status> {
-    let Answered { answer, revision, raft_term } = ask(link, api::Request::Propose(command)).await?;
+pub(super) async fn propose(
+    link: &Link,
+    credentials: Credentials,
+    command: Command,
+) -> Result<(Outcome, i64, u64), Status> {
+    let request = api::Request::Propose(command);
+    let Answered { answer, revision, raft_term } = ask(link, credentials, request).await?;
     let Answer::Applied(outcome) = answer else { return Err(mismatched_answer()) };
     Ok((outcome, revision, raft_term))
 }
@@ -41,27 +51,37 @@ pub(super) fn header(link: &Link, own: i64, current: i64, raft_term: u64) -> Opt
 impl KvService {
     pub(super) async fn answer_range(
         self,
+        credentials: Credentials,
         request: wire::RangeRequest,
     ) -> Result<wire::RangeResponse, Status> {
-        let answered = ask(&self.link, self.range_request(request)?).await?;
+        let answered = ask(&self.link, credentials, self.range_request(request)?).await?;
         self.range_response(answered)
     }
 
-    pub(super) async fn answer_put(self, request: wire::PutRequest) -> Result<wire::PutResponse, Status> {
-        let answered = ask(&self.link, put_request(request)).await?;
+    pub(super) async fn answer_put(
+        self,
+        credentials: Credentials,
+        request: wire::PutRequest,
+    ) -> Result<wire::PutResponse, Status> {
+        let answered = ask(&self.link, credentials, put_request(request)).await?;
         self.put_response(answered)
     }
 
     pub(super) async fn answer_delete_range(
         self,
+        credentials: Credentials,
         request: wire::DeleteRangeRequest,
     ) -> Result<wire::DeleteRangeResponse, Status> {
-        let answered = ask(&self.link, delete_range_request(request)).await?;
+        let answered = ask(&self.link, credentials, delete_range_request(request)).await?;
         self.delete_range_response(answered)
     }
 
-    pub(super) async fn answer_txn(self, request: wire::TxnRequest) -> Result<wire::TxnResponse, Status> {
-        let answered = ask(&self.link, txn_request(request)).await?;
+    pub(super) async fn answer_txn(
+        self,
+        credentials: Credentials,
+        request: wire::TxnRequest,
+    ) -> Result<wire::TxnResponse, Status> {
+        let answered = ask(&self.link, credentials, txn_request(request)).await?;
         self.txn_response(answered)
     }
 
@@ -132,40 +152,46 @@ impl Kv for KvService {
         &self,
         request: Request<wire::RangeRequest>,
     ) -> Result<Response<wire::RangeResponse>, Status> {
-        self.clone().answer_range(request.into_inner()).await.map(Response::new)
+        let credentials = credentials(&request);
+        self.clone().answer_range(credentials, request.into_inner()).await.map(Response::new)
     }
 
     async fn range_stream(
         &self,
         request: Request<wire::RangeRequest>,
     ) -> Result<Response<RangeStream>, Status> {
+        let claim = Claim::of(request.extensions());
         let range = convert::range(request.into_inner());
-        let stream = RangeStream::start(Arc::clone(&self.link), range, self.request_bytes_max)?;
+        let stream = RangeStream::start(Arc::clone(&self.link), claim, range, self.request_bytes_max)?;
         Ok(Response::new(stream))
     }
 
     async fn put(&self, request: Request<wire::PutRequest>) -> Result<Response<wire::PutResponse>, Status> {
-        self.clone().answer_put(request.into_inner()).await.map(Response::new)
+        let credentials = credentials(&request);
+        self.clone().answer_put(credentials, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_range(
         &self,
         request: Request<wire::DeleteRangeRequest>,
     ) -> Result<Response<wire::DeleteRangeResponse>, Status> {
-        self.clone().answer_delete_range(request.into_inner()).await.map(Response::new)
+        let credentials = credentials(&request);
+        self.clone().answer_delete_range(credentials, request.into_inner()).await.map(Response::new)
     }
 
     async fn txn(&self, request: Request<wire::TxnRequest>) -> Result<Response<wire::TxnResponse>, Status> {
-        self.clone().answer_txn(request.into_inner()).await.map(Response::new)
+        let credentials = credentials(&request);
+        self.clone().answer_txn(credentials, request.into_inner()).await.map(Response::new)
     }
 
     async fn compact(
         &self,
         request: Request<wire::CompactionRequest>,
     ) -> Result<Response<wire::CompactionResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::CompactionRequest { revision, physical } = request.into_inner();
         let command = Command::Compact(Compact { revision, physical });
-        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let (outcome, current, raft_term) = propose(&self.link, credentials, command).await?;
         let Outcome::Compact { revision } = outcome else { return Err(mismatched_answer()) };
         let header = header(&self.link, revision, current, raft_term);
         Ok(Response::new(wire::CompactionResponse { header }))

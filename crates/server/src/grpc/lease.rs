@@ -12,9 +12,10 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::lease_server::Lease;
 
 use super::kv::{ask, header, propose};
-use super::needs_leader;
 use super::status::{self, Reading, mismatched_answer};
+use super::{credentials, needs_leader};
 use crate::api::{self, Answer, ApiError, Completion, LeaderQuestion};
+use crate::auth::Claim;
 use crate::front::{Answered, Call, Link, Next, OpenStream};
 use crate::metrics::rpc::MethodId;
 
@@ -32,8 +33,10 @@ impl Lease for LeaseService {
         &self,
         request: Request<wire::LeaseGrantRequest>,
     ) -> Result<Response<wire::LeaseGrantResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::LeaseGrantRequest { id, ttl } = request.into_inner();
-        let (outcome, current, raft_term) = propose(&self.link, Command::LeaseGrant { id, ttl }).await?;
+        let command = Command::LeaseGrant { id, ttl };
+        let (outcome, current, raft_term) = propose(&self.link, credentials, command).await?;
         let Outcome::LeaseGrant { revision, id, ttl } = outcome else { return Err(mismatched_answer()) };
         let header = header(&self.link, revision, current, raft_term);
         Ok(Response::new(wire::LeaseGrantResponse { header, id, ttl, error: String::new() }))
@@ -43,8 +46,9 @@ impl Lease for LeaseService {
         &self,
         request: Request<wire::LeaseRevokeRequest>,
     ) -> Result<Response<wire::LeaseRevokeResponse>, Status> {
+        let credentials = credentials(&request);
         let command = Command::LeaseRevoke { id: request.into_inner().id };
-        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let (outcome, current, raft_term) = propose(&self.link, credentials, command).await?;
         let Outcome::LeaseRevoke { revision } = outcome else { return Err(mismatched_answer()) };
         let header = header(&self.link, revision, current, raft_term);
         Ok(Response::new(wire::LeaseRevokeResponse { header }))
@@ -57,6 +61,7 @@ impl Lease for LeaseService {
         let needs_leader = needs_leader(request.metadata().as_ref());
         Ok(Response::new(KeepAliveStream {
             link: Arc::clone(&self.link),
+            claim: Claim::of(request.extensions()),
             method: super::method_id("/etcdserverpb.Lease/LeaseKeepAlive"),
             requests: request.into_inner(),
             stream: OpenStream::new(Arc::clone(&self.link), needs_leader, None),
@@ -69,10 +74,17 @@ impl Lease for LeaseService {
         &self,
         request: Request<wire::LeaseTimeToLiveRequest>,
     ) -> Result<Response<wire::LeaseTimeToLiveResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        let answered = match self.link.ask(api::Request::LeaseTimeToLive { id, keys }).await {
+        let asked = || self.link.ask(credentials.clone(), api::Request::LeaseTimeToLive { id, keys });
+        let answered = match asked().await {
             Err(ApiError::NotPrimary) => {
-                self.link.ask_leader(LeaderQuestion::LeaseTimeToLive { id, keys }).await
+                let answered = self.link.ask_leader(LeaderQuestion::LeaseTimeToLive { id, keys }).await;
+                // The right to see the keys may have been lost meanwhile.
+                match asked().await {
+                    Err(ApiError::Refused(refusal)) if keys => Err(ApiError::Refused(refusal)),
+                    Ok(_) | Err(_) => answered,
+                }
             }
             answered => answered,
         };
@@ -93,9 +105,9 @@ impl Lease for LeaseService {
 
     async fn lease_leases(
         &self,
-        _request: Request<wire::LeaseLeasesRequest>,
+        request: Request<wire::LeaseLeasesRequest>,
     ) -> Result<Response<wire::LeaseLeasesResponse>, Status> {
-        let answered = ask(&self.link, api::Request::Leases).await?;
+        let answered = ask(&self.link, credentials(&request), api::Request::Leases).await?;
         let Answer::Leases(ids) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, 0, answered.revision, answered.raft_term);
         let leases = ids.into_iter().map(|id| wire::LeaseStatus { id }).collect();
@@ -107,6 +119,7 @@ impl Lease for LeaseService {
 #[derive(Debug)]
 pub(super) struct KeepAliveStream {
     link: Arc<Link>,
+    claim: Claim,
     method: Option<MethodId>,
     requests: Streaming<wire::LeaseKeepAliveRequest>,
     stream: OpenStream,
@@ -181,7 +194,7 @@ impl KeepAliveStream {
             if let Some(method) = self.method {
                 self.link.metrics().rpc.receive(method);
             }
-            match self.link.start(api::Request::LeaseRenew { id: request.id }) {
+            match self.link.start(self.claim.credentials(), api::Request::LeaseRenew { id: request.id }) {
                 Ok(call) => self.renewal = Some((request.id, Renewal::Own(call))),
                 Err(error) => return Poll::Ready(Some(Err(status::of(&error)))),
             }

@@ -8,10 +8,10 @@ use etched_state_machine::{AlarmMember, AlarmRequest, Command, Outcome};
 use tonic::{Request, Response, Status};
 use wire::maintenance_server::Maintenance;
 
-use super::convert;
 use super::kv::{ask, header, propose};
 use super::snapshot::{self, SnapshotStream};
 use super::status::{self, NO_LEADER, mismatched_answer};
+use super::{convert, credentials};
 use crate::api::{self, Answer, DowngradeAction, StatusReport};
 use crate::front::Link;
 use crate::http::alarm_name;
@@ -33,9 +33,10 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<wire::AlarmRequest>,
     ) -> Result<Response<wire::AlarmResponse>, Status> {
+        let credentials = credentials(&request);
         let wire::AlarmRequest { action, member_id, alarm } = request.into_inner();
         let command = Command::Alarm(AlarmRequest { action, member_id, alarm });
-        let (outcome, current, raft_term) = propose(&self.link, command).await?;
+        let (outcome, current, raft_term) = propose(&self.link, credentials, command).await?;
         let Outcome::Alarm { revision, alarms } = outcome else { return Err(mismatched_answer()) };
         let header = header(&self.link, revision, current, raft_term);
         let alarms = alarms.into_iter().map(convert::alarm).collect();
@@ -44,9 +45,9 @@ impl Maintenance for MaintenanceService {
 
     async fn status(
         &self,
-        _request: Request<wire::StatusRequest>,
+        request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
-        let answered = ask(&self.link, api::Request::Status).await?;
+        let answered = ask(&self.link, credentials(&request), api::Request::Status).await?;
         let Answer::Status(report) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, report.revision, answered.revision, answered.raft_term);
         Ok(Response::new(status_response(header, &report, &self.link.identity().version)))
@@ -54,12 +55,14 @@ impl Maintenance for MaintenanceService {
 
     async fn defragment(
         &self,
-        _request: Request<wire::DefragmentRequest>,
+        request: Request<wire::DefragmentRequest>,
     ) -> Result<Response<wire::DefragmentResponse>, Status> {
+        let credentials = credentials(&request);
+        ask(&self.link, credentials.clone(), api::Request::CheckRoot).await?;
         let (metrics, started) = (self.link.metrics(), Instant::now());
         crate::log!(Info, "starting defragment");
         metrics.defragment_inflight.set(1);
-        let answered = ask(&self.link, api::Request::Defragment).await;
+        let answered = ask(&self.link, credentials, api::Request::Defragment).await;
         metrics.defragment_inflight.set(0);
         answered?;
         metrics.backend_defragment.record(started.elapsed());
@@ -69,10 +72,10 @@ impl Maintenance for MaintenanceService {
 
     async fn hash(
         &self,
-        _request: Request<wire::HashRequest>,
+        request: Request<wire::HashRequest>,
     ) -> Result<Response<wire::HashResponse>, Status> {
         let started = Instant::now();
-        let answered = ask(&self.link, api::Request::Hash).await?;
+        let answered = ask(&self.link, credentials(&request), api::Request::Hash).await?;
         let Answer::Hash(hash) = answered.answer else { return Err(mismatched_answer()) };
         self.link.metrics().hash.record(started.elapsed());
         let header = header(&self.link, 0, answered.revision, answered.raft_term);
@@ -84,8 +87,9 @@ impl Maintenance for MaintenanceService {
         request: Request<wire::HashKvRequest>,
     ) -> Result<Response<wire::HashKvResponse>, Status> {
         let started = Instant::now();
+        let credentials = credentials(&request);
         let revision = request.into_inner().revision;
-        let answered = ask(&self.link, api::Request::HashKv { revision }).await?;
+        let answered = ask(&self.link, credentials, api::Request::HashKv { revision }).await?;
         let Answer::HashKv(hashed) = answered.answer else { return Err(mismatched_answer()) };
         self.link.metrics().hash_kv.record(started.elapsed());
         Ok(Response::new(wire::HashKvResponse {
@@ -98,8 +102,9 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(
         &self,
-        _request: Request<wire::SnapshotRequest>,
+        request: Request<wire::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        ask(&self.link, credentials(&request), api::Request::CheckRoot).await?;
         let database = self.link.api().database().await.map_err(|error| status::of(&error))?;
         Ok(Response::new(snapshot::stream(database)?))
     }
@@ -108,8 +113,9 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<wire::MoveLeaderRequest>,
     ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
+        let credentials = credentials(&request);
         let target = request.into_inner().target_id;
-        ask(&self.link, api::Request::MoveLeader { target }).await?;
+        ask(&self.link, credentials, api::Request::MoveLeader { target }).await?;
         // As etcd, which gives this answer no header.
         Ok(Response::new(wire::MoveLeaderResponse::default()))
     }
@@ -119,14 +125,18 @@ impl Maintenance for MaintenanceService {
         request: Request<wire::DowngradeRequest>,
     ) -> Result<Response<wire::DowngradeResponse>, Status> {
         use wire::downgrade_request::DowngradeAction as Wire;
+        let credentials = credentials(&request);
         let wire::DowngradeRequest { action, version } = request.into_inner();
         let action = match Wire::try_from(action) {
             Ok(Wire::Validate) => DowngradeAction::Validate,
             Ok(Wire::Enable) => DowngradeAction::Enable,
             Ok(Wire::Cancel) => DowngradeAction::Cancel,
-            Err(_) => return Err(Status::unknown("etcdserver: unknown method")),
+            Err(_) => {
+                ask(&self.link, credentials, api::Request::CheckRoot).await?;
+                return Err(Status::unknown("etcdserver: unknown method"));
+            }
         };
-        let answered = ask(&self.link, api::Request::Downgrade { action, version }).await?;
+        let answered = ask(&self.link, credentials, api::Request::Downgrade { action, version }).await?;
         let Answer::ClusterVersion(version) = answered.answer else { return Err(mismatched_answer()) };
         let header = header(&self.link, 0, answered.revision, answered.raft_term);
         Ok(Response::new(wire::DowngradeResponse { header, version }))

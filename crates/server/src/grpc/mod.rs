@@ -42,9 +42,12 @@ pub(crate) use hot::{HotCall, HotMethod};
 use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
 pub(crate) use unary::AnswerBody;
 
+use crate::api::Credentials;
+use crate::auth::{Claim, Doorman, Passwords, Words};
 use crate::front::Link;
 use crate::metrics::rpc::{Found, MethodId, find};
 use crate::metrics::{CallKind, Number};
+use crate::tls::Visitor;
 
 /// What a message may be larger than `--max-request-bytes`.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -65,9 +68,17 @@ pub(crate) struct GrpcOptions {
     pub(crate) slow_call: Duration,
 }
 
+/// Who finds out who asks; shared by all fronts.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub(crate) doorman: Arc<Doorman>,
+    pub(crate) passwords: Arc<Passwords>,
+}
+
 /// All services of one front.
 pub(crate) struct Services {
     link: Arc<Link>,
+    doorman: Arc<Doorman>,
     slow_call: Duration,
     last_client: Mutex<Option<(String, CallKind, Arc<Number>)>>,
     received_max: usize,
@@ -131,7 +142,8 @@ impl Services {
     /// # Errors
     ///
     /// When the descriptors for reflection cannot be read.
-    pub(crate) fn new(link: Arc<Link>, options: GrpcOptions) -> Result<Self, ReflectionError> {
+    pub(crate) fn new(link: Arc<Link>, gate: Gate, options: GrpcOptions) -> Result<Self, ReflectionError> {
+        let Gate { doorman, passwords } = gate;
         let GrpcOptions { request_bytes_max, progress_interval, slow_call } = options;
         let received_max = request_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES);
         let to = || Arc::clone(&link);
@@ -158,10 +170,14 @@ impl Services {
                 wire::maintenance_server::MaintenanceServer<_>,
                 maintenance::MaintenanceService { link: to() }
             ),
-            auth: limited!(wire::auth_server::AuthServer<_>, auth::AuthService { link: to() }),
+            auth: limited!(
+                wire::auth_server::AuthServer<_>,
+                auth::AuthService { link: to(), doorman: Arc::clone(&doorman), passwords }
+            ),
             health: limited!(HealthServer<_>, health::HealthService { link: to() }),
             reflect: reflection()?,
             slow_call,
+            doorman,
             last_client: Mutex::default(),
             link,
         })
@@ -178,7 +194,7 @@ impl Services {
     }
 
     /// Answers one call.
-    pub(crate) fn call<B>(&self, request: Request<B>) -> Call
+    pub(crate) fn call<B>(&self, mut request: Request<B>) -> Call
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + 'static,
@@ -207,7 +223,11 @@ impl Services {
         };
         self.link.metrics().rpc.start(id);
         let answering = match self.admit(id, Claims::of(request.headers())) {
-            Ok(()) => self.dispatch(id, request),
+            Ok(()) => {
+                let claim = self.claim(&request);
+                request.extensions_mut().insert(claim);
+                self.dispatch(id, request)
+            }
             Err(status) => Answering::status(status),
         };
         Call::new(Arc::clone(&self.link), id, self.slow_call, answering)
@@ -243,6 +263,12 @@ impl Services {
         }
     }
 
+    /// What a request says of who asks.
+    fn claim<B>(&self, request: &Request<B>) -> Claim {
+        let visitor = request.extensions().get::<Visitor>().cloned().unwrap_or_default();
+        self.doorman.claim(Words::of(request.headers()), &visitor)
+    }
+
     /// Calls that come often are answered by hand, all others by the library.
     fn dispatch<B>(&self, id: MethodId, request: Request<B>) -> Answering
     where
@@ -256,9 +282,10 @@ impl Services {
             ($service:expr, $answer:path) => {{
                 let service = $service;
                 let encoding = request.headers().get(GRPC_ENCODING).cloned();
+                let credentials = Claim::of(request.extensions()).credentials();
                 let body = request.into_body();
                 Answering::Own(Box::pin(unary::serve(body, encoding, max, |request| {
-                    $answer(service, request)
+                    $answer(service, credentials, request)
                 })))
             }};
         }
@@ -318,6 +345,11 @@ impl<'a> Claims<'a> {
         let client_version = headers.get("client-api-version").map(HeaderValue::as_bytes);
         Self { client_version, needs_leader: needs_leader(headers) }
     }
+}
+
+/// In whose name a handler asks the member for what its caller wants.
+fn credentials<T>(request: &tonic::Request<T>) -> Credentials {
+    Claim::of(request.extensions()).credentials()
 }
 
 /// Whether the client wants an error rather than wait for a leader.

@@ -21,6 +21,7 @@ use tonic::Status;
 use super::kv::header;
 use super::status::{self, mismatched_answer};
 use crate::api::{Answer, ApiError, Request};
+use crate::auth::Claim;
 use crate::front::{Call, Link};
 use crate::metrics::rpc::MethodId;
 
@@ -31,6 +32,7 @@ const FIRST_LIMIT: i64 = 10;
 #[derive(Debug)]
 pub(super) struct RangeStream {
     link: Arc<Link>,
+    claim: Claim,
     method: Option<MethodId>,
     range: Range,
     /// Keys that may still be sent; 0 is no limit.
@@ -50,11 +52,17 @@ impl RangeStream {
     /// # Errors
     ///
     /// When the range cannot be streamed.
-    pub(super) fn start(link: Arc<Link>, range: Range, request_bytes_max: usize) -> Result<Self, Status> {
+    pub(super) fn start(
+        link: Arc<Link>,
+        claim: Claim,
+        range: Range,
+        request_bytes_max: usize,
+    ) -> Result<Self, Status> {
         range.check_stream().map_err(|refusal| status::of(&ApiError::Refused(refusal)))?;
         let remaining = range.query.limit;
         let mut stream = Self {
             link,
+            claim,
             method: super::method_id("/etcdserverpb.KV/RangeStream"),
             range,
             remaining,
@@ -76,7 +84,7 @@ impl RangeStream {
             }
             self.range.query.limit = self.limit;
         }
-        self.call = Some(self.link.start(Request::Range(self.range.clone()))?);
+        self.call = Some(self.link.start(self.claim.credentials(), Request::Range(self.range.clone()))?);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! This is the one place where a reason becomes a text.
 
-use etched_state_machine::Refusal;
+use etched_state_machine::{Refusal, auth};
 use tonic::{Code, Status};
 
 use crate::api::ApiError;
@@ -25,8 +25,8 @@ const fn known(code: Code, text: &'static str) -> Known {
     Known { code, text }
 }
 
-pub(super) const AUTH_NOT_ENABLED: Known =
-    known(Code::FailedPrecondition, "etcdserver: authentication is not enabled");
+pub(super) const AUTH_FAILED: Known =
+    known(Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password");
 pub(super) const INVALID_CLIENT_VERSION: Known =
     known(Code::InvalidArgument, "etcdserver: invalid client api version");
 pub(super) const NOT_FOR_LEARNERS: Known =
@@ -87,12 +87,46 @@ fn of_refusal(refusal: Refusal) -> Known {
         Refusal::NotEnoughStarted => {
             known(Code::Unknown, "etcdserver: re-configuration failed due to not enough started members")
         }
-        Refusal::AuthUnsupported => known(Code::Unimplemented, "etched: authentication is not there yet"),
+        Refusal::Auth(refusal) => of_auth_refusal(refusal),
         // A reason of a newer state machine, which this match is to be given as soon as it exists.
         other => {
             crate::log!(Error, "a refusal has no status", "refusal" => format!("{other:?}"));
             known(Code::Unknown, "etched: refused")
         }
+    }
+}
+
+/// The status of a refusal for the sake of users and roles.
+fn of_auth_refusal(refusal: auth::Refusal) -> Known {
+    use auth::Refusal;
+    match refusal {
+        Refusal::RootUserMissing => known(Code::FailedPrecondition, "etcdserver: root user does not exist"),
+        Refusal::RootRoleMissing => {
+            known(Code::FailedPrecondition, "etcdserver: root user does not have root role")
+        }
+        Refusal::UserExists => known(Code::FailedPrecondition, "etcdserver: user name already exists"),
+        Refusal::UserEmpty => known(Code::InvalidArgument, "etcdserver: user name is empty"),
+        Refusal::UserNotFound => known(Code::FailedPrecondition, "etcdserver: user name not found"),
+        Refusal::RoleExists => known(Code::FailedPrecondition, "etcdserver: role name already exists"),
+        Refusal::RoleNotFound => known(Code::FailedPrecondition, "etcdserver: role name not found"),
+        Refusal::RoleEmpty => known(Code::InvalidArgument, "etcdserver: role name is empty"),
+        Refusal::PermissionNotGiven => known(Code::InvalidArgument, "etcdserver: permission not given"),
+        Refusal::PermissionDenied => known(Code::PermissionDenied, "etcdserver: permission denied"),
+        Refusal::RoleNotGranted => {
+            known(Code::FailedPrecondition, "etcdserver: role is not granted to the user")
+        }
+        Refusal::PermissionNotGranted => {
+            known(Code::FailedPrecondition, "etcdserver: permission is not granted to the role")
+        }
+        Refusal::NotEnabled => known(Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        Refusal::AuthenticationFailed => AUTH_FAILED,
+        // etcd has no code for it.
+        Refusal::NoPasswordUser => {
+            known(Code::Unknown, "auth: authentication failed, password was given for no password user")
+        }
+        Refusal::InvalidToken => known(Code::Unauthenticated, "etcdserver: invalid auth token"),
+        Refusal::OldRevision => known(Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        Refusal::InvalidManagement => known(Code::InvalidArgument, "etcdserver: invalid auth management"),
     }
 }
 
@@ -155,11 +189,6 @@ pub(super) fn of_ending(ending: Ending) -> Status {
         Ending::NoLeader => NO_LEADER.into(),
         Ending::Stopped => STOPPED.into(),
     }
-}
-
-/// What etcd does and this server does not yet.
-pub(super) fn not_yet(what: &str) -> Status {
-    Status::unimplemented(format!("etched: {what} is not there yet"))
 }
 
 /// The member answered something else than it was asked; a bug, but the client's connection goes on.

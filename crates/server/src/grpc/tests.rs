@@ -11,7 +11,6 @@ use etched_state_machine::{
     AlarmKind, AlarmMember, Command, CompareTarget, DeleteRangeDone, HashKv, Outcome, PutDone, Range,
     RangeOutput, Refusal, TxnDone, TxnOp, TxnOpDone,
 };
-use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::compare::TargetUnion;
 use pb::kv_client::KvClient;
@@ -24,6 +23,7 @@ use tonic::Code;
 use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
 use crate::front::fake::{CLUSTER_ID, FakeApi, MEMBER_ID, RAFT_TERM, REVISION, Served, serve};
 
+mod auth;
 mod by_hand;
 mod pieces;
 mod streams;
@@ -274,11 +274,9 @@ async fn a_header_without_a_revision_of_its_own_gets_the_stores() {
     let defragmented = maintenance.defragment(pb::DefragmentRequest {}).await.unwrap().into_inner();
     assert_eq!(defragmented.header, None);
     let list = pb::MemberListRequest { linearizable: true };
-    let members = ClusterClient::new(channel.clone()).member_list(list).await.unwrap().into_inner();
+    let members = ClusterClient::new(channel).member_list(list).await.unwrap().into_inner();
     assert_eq!(members.header, header(0), "headers of the cluster have no revision");
     assert!(members.members[0].is_learner);
-    let status = AuthClient::new(channel).auth_status(pb::AuthStatusRequest {}).await.unwrap().into_inner();
-    assert_eq!(status, pb::AuthStatusResponse { header: header(REVISION), enabled: false, auth_revision: 1 });
     served.stop().await;
 }
 
@@ -322,18 +320,6 @@ async fn errors_reach_the_client_with_code_and_text() {
     assert_eq!((error.code(), error.message()), (Code::ResourceExhausted, text));
     let error = client.delete_range(pb::DeleteRangeRequest::default()).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::Unavailable, "etcdserver: request timed out"));
-    served.stop().await;
-}
-
-#[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let served = serve(FakeApi::new(|_| None), "");
-    let channel = served.channel().await;
-    let mut auth = AuthClient::new(channel.clone());
-    let error = auth.authenticate(pb::AuthenticateRequest::default()).await.unwrap_err();
-    let text = "etcdserver: authentication is not enabled";
-    assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, text));
-    assert_eq!(auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap_err().code(), Code::Unimplemented);
     served.stop().await;
 }
 

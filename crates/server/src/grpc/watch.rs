@@ -18,6 +18,7 @@ use wire::watch_server::Watch;
 use super::status::{self, Reading};
 use super::{convert, needs_leader};
 use crate::api::WatchCall;
+use crate::auth::Claim;
 use crate::front::{Link, Next, OpenStream};
 use crate::metrics::rpc::MethodId;
 
@@ -46,6 +47,7 @@ impl Watch for WatchService {
         let stream = OpenStream::new(Arc::clone(&self.link), needs_leader, Some(interval));
         Ok(Response::new(WatchStream {
             link: Arc::clone(&self.link),
+            claim: Claim::of(request.extensions()),
             method: super::method_id("/etcdserverpb.Watch/Watch"),
             requests: Some(request.into_inner()),
             stream,
@@ -59,6 +61,7 @@ impl Watch for WatchService {
 #[derive(Debug)]
 pub(super) struct WatchStream {
     link: Arc<Link>,
+    claim: Claim,
     method: Option<MethodId>,
     /// `None` once the client has closed its side, which does not end the stream.
     requests: Option<Streaming<wire::WatchRequest>>,
@@ -118,7 +121,8 @@ impl WatchStream {
         let stream = self.stream.id();
         let call = match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
-                WatchCall::Create { stream, create: convert::create(request) }
+                let credentials = self.claim.credentials();
+                WatchCall::Create { stream, credentials, create: convert::create(request) }
             }
             Some(RequestUnion::CancelRequest(request)) => {
                 WatchCall::Cancel { stream, watch_id: request.watch_id }

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::{Query, Site, TEXT, alarm_name, method_not_allowed, not_found, plain, typed};
-use crate::api::{ApiError, Request};
+use crate::api::{ApiError, Credentials, Request};
 use crate::grpc::status::message_of;
 
 /// A group of checks with an own path.
@@ -166,7 +166,7 @@ impl Site {
         query.limit = 1;
         query.keys_only = true;
         let range = Range::from_wire(query, serializable, 0, 0);
-        self.link.ask(Request::Range(range)).await.map(drop)
+        self.link.ask(Credentials::Member, Request::Range(range)).await.map(drop)
     }
 }
 

@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
 
-use crate::api::{Answer, MemberEntry, Request};
+use crate::api::{Answer, Credentials, MemberEntry, Request};
 use crate::flags::{Gates, HttpOptions};
 use crate::front::{Answered, Link};
 use crate::gateway::Gateway;
@@ -176,7 +176,7 @@ impl Site {
         if head.method != Method::GET {
             return method_not_allowed();
         }
-        let answered = self.link.ask(Request::Members { linearizable: false }).await;
+        let answered = self.link.ask(Credentials::Member, Request::Members { linearizable: false }).await;
         let Ok(Answered { answer: Answer::Members(members), .. }) = answered else {
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n");
         };

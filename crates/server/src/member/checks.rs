@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use etched_replica::corruption::{self, CompactionCheck, Hashed, PeerHashes};
 use etched_state_machine::{AlarmRequest, Command};
 
-use crate::api::{Answer, Api, Request};
+use crate::api::{Answer, Api, Credentials, Request};
 use crate::flags::CheckOptions;
 use crate::front::Link;
 use crate::log;
@@ -88,7 +88,7 @@ impl Checks {
     async fn periodically(&self) {
         let Some(first) = self.own(0).await else { return };
         let peers = self.peers(first.hash.hash_revision).await;
-        if self.link.ask(Request::Barrier).await.is_err() {
+        if self.link.ask(Credentials::Member, Request::Barrier).await.is_err() {
             return;
         }
         let Some(second) = self.own(0).await else { return };
@@ -121,13 +121,14 @@ impl Checks {
     async fn raise(&self, member_id: u64) {
         log!(Error, "detected corrupted member", "member-id" => format!("{member_id:x}"));
         let alarm = AlarmRequest { action: ACTIVATE, member_id, alarm: CORRUPT };
-        if let Err(error) = self.link.ask(Request::Propose(Command::Alarm(alarm))).await {
+        if let Err(error) = self.link.ask(Credentials::Member, Request::Propose(Command::Alarm(alarm))).await
+        {
             log!(Error, "the alarm cannot be raised", "error" => error.to_string());
         }
     }
 
     async fn own(&self, revision: i64) -> Option<Hashed> {
-        let answered = self.link.ask(Request::HashKv { revision }).await.ok()?;
+        let answered = self.link.ask(Credentials::Member, Request::HashKv { revision }).await.ok()?;
         let Answer::HashKv(hash) = answered.answer else { return None };
         Some(Hashed { hash, revision: answered.revision })
     }

@@ -19,7 +19,7 @@ use etched_replica::{
 use etched_wal::Wal;
 use tokio::sync::oneshot;
 
-use crate::api::{Completion, Database, Delivery, Front, Submission, Token};
+use crate::api::{Completion, Credentials, Database, Delivery, Front, Submission, Token};
 use crate::log;
 use crate::member::backend::{BackendThread, Committed};
 use crate::member::handle::Shown;
@@ -76,7 +76,7 @@ pub(crate) struct Core {
     /// Whether anything was appended to the log since the last tick.
     pub(crate) has_appended: bool,
     /// Commands that wait until the backend has caught up; above [`REQUESTS_MAX`] they are refused as too many.
-    pub(crate) held: VecDeque<(Caller, Request)>,
+    pub(crate) held: VecDeque<(Caller, Credentials, Request)>,
     /// Who waits for a hash under way.
     pub(crate) hashing: Vec<Caller>,
     /// Who waits for the whole state, and by which name the commit before it is asked for.
@@ -215,12 +215,12 @@ impl Core {
         let front = incoming.front.0 as u64;
         for submission in incoming.submissions {
             match submission {
-                Submission::Request { token, request, wants_phases } => {
+                Submission::Request { token, credentials, request, wants_phases } => {
                     let caller = Caller { front, token: token.0 };
                     if wants_phases && self.traced.len() < TRACED_MAX {
                         self.traced.insert(caller);
                     }
-                    self.submit(caller, request, now_ns);
+                    self.submit(caller, credentials, request, now_ns);
                 }
                 Submission::Watch(call) => self.member.watch(front, call, now_ns),
             }
@@ -229,12 +229,12 @@ impl Core {
 
     /// Commands wait while the backend cannot keep up. Nothing else does: a lease would run out while the renewal of
     /// its owner waits.
-    fn submit(&mut self, caller: Caller, request: Request, now_ns: u64) {
+    fn submit(&mut self, caller: Caller, credentials: Credentials, request: Request, now_ns: u64) {
         let must_wait = self.member.is_congested() || !self.held.is_empty();
         if !must_wait || !matches!(request, Request::Propose(_)) {
-            self.member.submit(caller, request, now_ns);
+            self.member.submit(caller, credentials, request, now_ns);
         } else if self.held.len() < REQUESTS_MAX {
-            self.held.push_back((caller, request));
+            self.held.push_back((caller, credentials, request));
         } else {
             self.respond_now(caller, Err(ApiError::TooManyRequests));
         }
@@ -246,8 +246,8 @@ impl Core {
 
     fn release_held(&mut self, now_ns: u64) {
         while self.can_release_held() {
-            let Some((caller, request)) = self.held.pop_front() else { return };
-            self.member.submit(caller, request, now_ns);
+            let Some((caller, credentials, request)) = self.held.pop_front() else { return };
+            self.member.submit(caller, credentials, request, now_ns);
         }
     }
 
@@ -286,7 +286,7 @@ impl Core {
                 self.respond_now(caller, Err(ApiError::Stopped));
             }
         }
-        for (caller, _) in std::mem::take(&mut self.held) {
+        for (caller, ..) in std::mem::take(&mut self.held) {
             self.respond_now(caller, Err(ApiError::Stopped));
         }
         for (_, sender) in std::mem::take(&mut self.databases) {
@@ -449,7 +449,7 @@ impl Core {
         self.databases_next += 1;
         self.databases.insert(self.databases_next, sender);
         let caller = Caller { front: DATABASE_FRONT, token: self.databases_next };
-        self.member.submit(caller, Request::Hash, nanos(self.clock.elapsed()));
+        self.member.submit(caller, Credentials::Member, Request::Hash, nanos(self.clock.elapsed()));
     }
 
     /// Reads the state on a thread of its own, over the view of now.
@@ -523,6 +523,8 @@ impl Core {
                 log!(Info, "finished scheduled compaction", "compact-revision" => *revision, "took" => took);
             }
             Notice::LeaseExpired(id) => log!(Debug, "lease expired", "lease-id" => *id),
+            Notice::AuthSwitched(true) => log!(Info, "enabled authentication"),
+            Notice::AuthSwitched(false) => log!(Info, "disabled authentication"),
             Notice::QuotaExceeded => log!(Warn, "database space exceeded the quota"),
         }
     }

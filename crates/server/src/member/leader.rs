@@ -41,8 +41,8 @@ async fn once(
         LeaderQuestion::LeaseTimeToLive { id, keys } => {
             client.lease_time_to_live(urls, id, keys).await.map(|lease| Answer::LeaseTimeToLive(Some(lease)))
         }
-        LeaderQuestion::MemberPromote { id } => client
-            .promote(urls, id, None)
+        LeaderQuestion::MemberPromote { id, ref token } => client
+            .promote(urls, id, token.as_ref().map(|token| token.0.as_str()))
             .await
             .map(|members| Answer::MemberChanged { member: None, members }),
     };

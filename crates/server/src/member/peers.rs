@@ -8,13 +8,15 @@ use etched_disk::Disk;
 use etched_replica::raft::{Message, SnapshotDelivery};
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, ApiError, LeaseTimeToLive, MemberEntry, Request};
+use crate::api::{Answer, ApiError, Credentials, LeaseTimeToLive, MemberEntry, Request};
+use crate::auth::{Doorman, Words};
 use crate::flags::SERVER_VERSION;
 use crate::front::Link;
 use crate::log;
 use crate::member::inbox::{Inbox, PeerEvent};
 use crate::member::incoming;
 use crate::peer::{Asked, PeerHash, PeerQuestions, PeerSink, PeerVersions};
+use crate::tls::Visitor;
 
 /// Puts what the transport receives into the core thread's inbox.
 pub(crate) struct Sink {
@@ -90,6 +92,7 @@ impl PeerSink for Sink {
 /// Answers what other members ask, like any other front.
 pub(crate) struct Questions {
     pub(crate) link: Arc<Link>,
+    pub(crate) doorman: Arc<Doorman>,
 }
 
 impl Questions {
@@ -100,7 +103,7 @@ impl Questions {
     ) -> Asked<Result<T, ApiError>> {
         let link = Arc::clone(&self.link);
         Box::pin(async move {
-            let answered = link.ask(request).await?;
+            let answered = link.ask(Credentials::Member, request).await?;
             read(answered.answer).ok_or_else(other_answer)
         })
     }
@@ -129,9 +132,16 @@ impl PeerQuestions for Questions {
         })
     }
 
-    fn promote(&self, id: u64, _token: Option<String>) -> Asked<Result<Vec<MemberEntry>, ApiError>> {
-        self.ask(Request::MemberPromote { id }, |answer| {
-            if let Answer::MemberChanged { members, .. } = answer { Some(members) } else { None }
+    /// The member that asks was asked by somebody, who must be allowed to here too.
+    fn promote(&self, id: u64, token: Option<String>) -> Asked<Result<Vec<MemberEntry>, ApiError>> {
+        let link = Arc::clone(&self.link);
+        let token = token.map(String::into_bytes);
+        let words = Words { authorization: token.as_deref(), ..Words::default() };
+        let credentials = self.doorman.claim(words, &Visitor::default()).credentials();
+        Box::pin(async move {
+            let answered = link.ask(credentials, Request::MemberPromote { id }).await?;
+            let Answer::MemberChanged { members, .. } = answered.answer else { return Err(other_answer()) };
+            Ok(members)
         })
     }
 
@@ -147,8 +157,8 @@ impl PeerQuestions for Questions {
     fn downgrade_enabled(&self) -> Asked<Result<bool, ApiError>> {
         let link = Arc::clone(&self.link);
         Box::pin(async move {
-            link.ask(Request::Barrier).await?;
-            let answered = link.ask(Request::Status).await?;
+            link.ask(Credentials::Member, Request::Barrier).await?;
+            let answered = link.ask(Credentials::Member, Request::Status).await?;
             let Answer::Status(report) = answered.answer else { return Err(other_answer()) };
             Ok(report.downgrade_target.is_some())
         })
@@ -157,7 +167,7 @@ impl PeerQuestions for Questions {
     fn hash_kv(&self, revision: i64) -> Asked<Result<PeerHash, ApiError>> {
         let link = Arc::clone(&self.link);
         Box::pin(async move {
-            let answered = link.ask(Request::HashKv { revision }).await?;
+            let answered = link.ask(Credentials::Member, Request::HashKv { revision }).await?;
             let Answer::HashKv(hash) = answered.answer else { return Err(other_answer()) };
             Ok(PeerHash { hash, revision: answered.revision, raft_term: answered.raft_term })
         })

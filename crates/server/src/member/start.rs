@@ -17,6 +17,7 @@ use etched_replica::{
 };
 
 use crate::api::Identity;
+use crate::auth::Doorman;
 use crate::flags::{self, Options, SERVER_VERSION};
 use crate::log;
 use crate::member::backend::{BackendParts, BackendThread};
@@ -122,6 +123,7 @@ pub fn start(
     options: &Options,
     metrics: Arc<Metrics>,
     secure: Option<Secure>,
+    doorman: Arc<Doorman>,
 ) -> Result<RunningMember, StartError> {
     survey::look(&options.member.data_dir);
     let disk: Arc<dyn Disk> =
@@ -156,7 +158,7 @@ pub fn start(
             bootstrap,
         },
     )?;
-    run(options, storage, known_before, metrics, secure)
+    run(options, storage, known_before, metrics, secure, doorman)
 }
 
 fn is_initialized(options: &Options) -> bool {
@@ -173,6 +175,7 @@ fn run(
     known_before: Vec<PeerInfo>,
     metrics: Arc<Metrics>,
     secure: Option<Secure>,
+    doorman: Arc<Doorman>,
 ) -> Result<RunningMember, StartError> {
     let Storage { member_id, cluster_id, disk, wal, snapshot_dir, backend, restored, lock } = storage;
     log!(
@@ -192,7 +195,7 @@ fn run(
         identity,
         snapshot_dir: snapshot_dir.clone(),
         sink: Arc::new(sink),
-        questions: Arc::new(Questions { link: upkeep.link() }),
+        questions: Arc::new(Questions { link: upkeep.link(), doorman }),
         secure,
         metrics: Arc::clone(&metrics),
         election_timeout: options.member.election_timeout,
@@ -425,6 +428,7 @@ fn applier_options(options: &Options, member_id: u64, election_ns: u64) -> Appli
             }
             flags::AutoCompaction::Revisions(retention) => AutoCompaction::Revision { retention },
         },
+        token_life_ns: nanos(options.auth.token_life),
     }
 }
 

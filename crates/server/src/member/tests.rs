@@ -10,7 +10,9 @@ use etched_state_machine::{Command, Compact, Put, Range, RangeQuery};
 
 use super::inbox::Control;
 use super::*;
-use crate::api::{Answer, Api, ApiError, Completion, Delivery, Front, FrontId, Request, Submission, Token};
+use crate::api::{
+    Answer, Api, ApiError, Completion, Credentials, Delivery, Front, FrontId, Request, Submission, Token,
+};
 use crate::flags;
 use crate::metrics::Metrics;
 
@@ -54,7 +56,8 @@ impl Started {
     fn new(dir: &Path) -> Self {
         let arguments = [format!("--data-dir={}", dir.display())];
         let options = flags::load("etched", &arguments, &[]).expect("the flags are fine").options;
-        let member = start(&options, Arc::new(Metrics::new(false)), None).unwrap();
+        let doorman = Arc::new(crate::auth::Doorman::new(&options).unwrap());
+        let member = start(&options, Arc::new(Metrics::new(false)), None, doorman).unwrap();
         assert_eq!(member.wait_until_ready(PATIENCE), Readiness::Ready);
         let front = Arc::new(Kept::default());
         let id = member.handle.register(Arc::<Kept>::clone(&front));
@@ -62,8 +65,12 @@ impl Started {
     }
 
     fn submit(&self, requests: impl IntoIterator<Item = Request>, first: u64) -> usize {
-        let request =
-            |(number, request)| Submission::Request { token: Token(number), request, wants_phases: false };
+        let request = |(number, request)| Submission::Request {
+            token: Token(number),
+            credentials: Credentials::Anonymous,
+            request,
+            wants_phases: false,
+        };
         let submissions: Vec<Submission> = (first..).zip(requests).map(request).collect();
         let count = submissions.len();
         self.member.handle.submit(self.id, submissions);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use etched_replica::{PeerVersion, V2Call};
 use tokio::sync::watch;
 
-use crate::api::{Api, Request};
+use crate::api::{Api, Credentials, Request};
 use crate::flags::{Options, SERVER_VERSION};
 use crate::front::Link;
 use crate::log;
@@ -95,7 +95,7 @@ async fn expire_v2(link: Arc<Link>) {
         let is_due = report.v2_next_expiry_ns.is_some_and(|at_ns| at_ns <= until_ns);
         if report.is_leader && is_due {
             // Whatever hinders it now, the next look asks again.
-            let _ = link.ask(Request::V2(V2Call::Expire { until_ns })).await;
+            let _ = link.ask(Credentials::Member, Request::V2(V2Call::Expire { until_ns })).await;
         }
     }
 }

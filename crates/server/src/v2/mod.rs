@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tonic::body::Body;
 
-use crate::api::{Answer, ApiError, MemberEntry, Request};
+use crate::api::{Answer, ApiError, Credentials, MemberEntry, Request};
 use crate::front::{Answered, Link};
 use crate::grpc::status;
 use crate::http::{not_found, plain, typed};
@@ -114,8 +114,9 @@ impl V2 {
         }
     }
 
+    /// Asks in nobody's name: the users of this API are not those that other requests are made by.
     async fn ask(&self, request: Request) -> Result<Answered, ApiError> {
-        self.link.ask(request).await
+        self.link.ask(Credentials::Anonymous, request).await
     }
 
     /// Asks about the tree.
@@ -126,7 +127,8 @@ impl V2 {
     }
 
     async fn list_members(&self) -> Result<Vec<MemberEntry>, ApiError> {
-        let answered = self.ask(Request::Members { linearizable: false }).await?;
+        let request = Request::Members { linearizable: false };
+        let answered = self.link.ask(Credentials::Member, request).await?;
         let Answer::Members(members) = answered.answer else { return Err(unexpected()) };
         Ok(members)
     }

@@ -21,7 +21,7 @@ use tonic::body::Body;
 
 use super::keys::Stamp;
 use super::{CLUSTER_ID, JSON, Told, V2, unexpected};
-use crate::api::{Answer, ApiError, Request, Token};
+use crate::api::{Answer, ApiError, Credentials, Request, Token};
 use crate::front::Link;
 
 /// Events on their way to one client; what comes later waits in the history.
@@ -85,7 +85,7 @@ impl Waiting {
     /// The next event; none if the client is gone, the server stops, or the history does not reach back.
     async fn next(&self, since: u64) -> Option<Event> {
         let call = V2Call::Wait { watched: self.watched.clone(), since };
-        let call = self.link.start(Request::V2(call)).ok()?;
+        let call = self.link.start(Credentials::Anonymous, Request::V2(call)).ok()?;
         let unforgotten = Forget { link: Some(&self.link), token: call.token() };
         let completion = tokio::select! {
             completion = call => completion,
@@ -115,7 +115,8 @@ impl Drop for Forget<'_> {
     fn drop(&mut self) {
         if let Some(link) = self.link {
             // Nobody looks at the answer. If there are too many requests, the wait ends with its event.
-            drop(link.start(Request::V2(V2Call::Forget { token: self.token.0 })));
+            let forget = Request::V2(V2Call::Forget { token: self.token.0 });
+            drop(link.start(Credentials::Anonymous, forget));
         }
     }
 }

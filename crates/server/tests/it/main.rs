@@ -1,6 +1,7 @@
 //! The whole server over its sockets, as clients see it.
 #![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
 
+mod auth;
 mod cluster;
 mod corruption;
 mod crowd;

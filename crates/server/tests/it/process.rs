@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     client_port: u16,
     peer_port: u16,
     pub(crate) flags: Vec<String>,
+    program: PathBuf,
 }
 
 impl Settings {
@@ -43,7 +44,15 @@ impl Settings {
             client_port: free_port(),
             peer_port: free_port(),
             flags: Vec::new(),
+            program: env!("CARGO_BIN_EXE_etched").into(),
         }
+    }
+
+    /// The same settings for the real etcd.
+    pub(crate) fn of_etcd(mut self) -> Self {
+        let Ok(etcd) = etcd_bin_vendored_linux_amd64::etcd_bin_path();
+        self.program = etcd.to_owned();
+        self
     }
 
     pub(crate) fn with(mut self, flag: &str) -> Self {
@@ -52,7 +61,7 @@ impl Settings {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_etched"));
+        let mut command = Command::new(&self.program);
         let client = format!("http://127.0.0.1:{}", self.client_port);
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         command

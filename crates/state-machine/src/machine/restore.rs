@@ -3,6 +3,7 @@
 use core::str::FromStr;
 
 use bytes::Bytes;
+use etched_auth::Auth;
 use etched_backend::{BackendError, ReadView, Table};
 use etched_lease::Leases;
 use etched_mvcc::{Store, StoreOptions};
@@ -34,10 +35,6 @@ impl Meta {
 }
 
 pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State, RestoreError> {
-    let auth_enabled = record(view, Table::Auth, schema::AUTH_ENABLED, |value| Some(value == [1]))?;
-    if auth_enabled == Some(true) {
-        return Err(RestoreError::AuthEnabled);
-    }
     let mut leases = Leases::restore(view)?;
     let store = Store::restore(view, options, &mut |key, lease| {
         // A key may name a lease that is gone, in a store that etcd wrote: it then is attached to nothing.
@@ -46,6 +43,7 @@ pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State,
     Ok(State {
         store,
         leases,
+        auth: Auth::restore(view)?,
         alarms: Alarms::restore(view)?,
         members: Members::restore(view)?,
         cluster_version: record(view, Table::Cluster, schema::CLUSTER_VERSION, version)?,

@@ -206,11 +206,6 @@ impl Backward {
         self.varint(u64::from(number) << 3 | wire_type);
     }
 
-    /// Fields that are encoded already.
-    pub(super) fn raw(&mut self, fields: &[u8]) {
-        self.prepend(fields);
-    }
-
     /// Where the end of a nested message will be: what is written from here belongs to it.
     pub(super) fn open(&self) -> Mark {
         Mark(self.len())

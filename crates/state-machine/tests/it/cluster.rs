@@ -1,10 +1,9 @@
 //! Members, versions, and what consensus made of a change.
 
-use bytes::Bytes;
 use etched_backend::{Backend, Batch, Durability, MemoryBackend, ReadView, Table};
 use etched_state_machine::{
-    Applied, Command, ConfState, Downgrade, Member as Peer, MemberChange, Outcome, Refusal, RestoreError,
-    StateMachine, Version, bootstrap_changes,
+    Applied, Command, ConfState, Downgrade, Member as Peer, MemberChange, Outcome, Refusal, StateMachine,
+    Version, bootstrap_changes,
 };
 
 use crate::support::*;
@@ -125,28 +124,6 @@ fn a_downgrade_is_allowed_and_called_off() {
         r#"{"target-version":"","enabled":false}"#
     );
     assert_eq!(member.restarted().machine.downgrade(), None);
-}
-
-#[test]
-fn operations_on_users_are_refused_but_keep_their_place_in_the_log() {
-    let mut member = Member::new();
-    // AuthEnable, as etcd wrote it.
-    let entry = Bytes::from_static(&[0xa2, 6, 2, 8, 42, 0xc2, 0x3e, 0]);
-    assert_eq!(member.apply_entry(&entry).outcome, Err(Refusal::AuthUnsupported));
-    assert_eq!(member.machine.applied().0, 1);
-}
-
-#[test]
-fn a_state_that_is_guarded_by_users_is_not_opened() {
-    let backend = MemoryBackend::new();
-    let mut batch = Batch::new();
-    batch.put(Table::Auth, "authEnabled", &[0][..]);
-    backend.commit(&batch, Durability::Synced).unwrap();
-    assert!(StateMachine::restore(&backend.view().unwrap(), options()).is_ok());
-    batch.put(Table::Auth, "authEnabled", &[1][..]);
-    backend.commit(&batch, Durability::Synced).unwrap();
-    let refused = StateMachine::restore(&backend.view().unwrap(), options()).err().unwrap();
-    assert!(matches!(refused, RestoreError::AuthEnabled));
 }
 
 #[test]

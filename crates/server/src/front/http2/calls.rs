@@ -45,7 +45,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         deadline: Option<Duration>,
         is_end: bool,
     ) {
-        let call = match self.responder.services.begin_hot(method, head) {
+        let call = match self.responder.services.begin_hot(method, head, &mut self.known_claim) {
             Ok(call) => call,
             Err(status) => return self.send_status(stream, status),
         };
@@ -118,7 +118,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     fn start(
         &mut self,
         stream: u32,
-        call: HotCall,
+        mut call: HotCall,
         deadline: Option<Duration>,
         request: crate::api::Request,
     ) {
@@ -127,7 +127,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             self.drop_deadline(stream, deadline);
             return self.fail(stream, call, grpc::status::of(&ApiError::TooManyRequests));
         };
-        self.outgoing.push(Submission::Request { token, request, wants_phases: false });
+        let credentials = call.take_credentials();
+        self.outgoing.push(Submission::Request { token, credentials, request, wants_phases: false });
         self.calls.insert(stream, Call::Waiting(Waiting { call, token, deadline }));
     }
 

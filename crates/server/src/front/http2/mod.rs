@@ -26,6 +26,7 @@ use super::connection::{Answerer, Responder, told_to_stop};
 use super::lane::{Lane, Note};
 use super::mailbox::lock;
 use crate::api::Submission;
+use crate::auth::KnownClaim;
 use crate::flags::{LimitOptions, ListenOptions};
 use crate::http::Role;
 use crate::http2::{Connection, Event, Options};
@@ -107,6 +108,7 @@ where
         connection: Connection::new(http2.options),
         scratch: http2.scratch,
         role,
+        known_claim: KnownClaim::new(visitor.clone()),
         visitor,
         responder,
         lane: Arc::new(Lane::default()),
@@ -146,6 +148,7 @@ struct Driver<I> {
     scratch: Arc<Mutex<Box<[u8]>>>,
     role: Role,
     visitor: Visitor,
+    known_claim: KnownClaim,
     responder: Arc<Responder>,
     lane: Arc<Lane>,
     notes: Vec<(u32, Note)>,

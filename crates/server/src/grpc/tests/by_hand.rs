@@ -5,7 +5,9 @@ use std::time::Duration;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
-use super::super::{Call, GrpcOptions, Services, method_id};
+use crate::auth::{Doorman, Passwords};
+
+use super::super::{Call, Gate, GrpcOptions, Services, method_id};
 use super::*;
 
 const SLOW: Duration = Duration::from_secs(1);
@@ -32,9 +34,12 @@ fn services(api: Arc<FakeApi>) -> Services {
     let link = crate::front::Link::new(api, metrics);
     let running = Arc::clone(&link);
     tokio::spawn(async move { running.run().await });
+    let flags = crate::flags::load("etched", &[], &[]).unwrap().options;
+    let doorman = Doorman::new(&flags).unwrap();
     let options =
         GrpcOptions { request_bytes_max: 1000, progress_interval: Duration::from_secs(1), slow_call: SLOW };
-    Services::new(link, options).unwrap()
+    let gate = Gate { doorman: Arc::new(doorman), passwords: Arc::new(Passwords::new(4)) };
+    Services::new(link, gate, options).unwrap()
 }
 
 /// An answer to each request of this test.
