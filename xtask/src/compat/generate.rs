@@ -2,6 +2,7 @@
 
 pub(super) mod auth;
 mod cluster;
+mod http;
 mod kv;
 mod watch;
 
@@ -33,6 +34,8 @@ pub(super) struct View {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Call(Request),
+    /// Sends a request by HTTP.
+    Http(super::http::Request),
     OpenStream,
     CloseStream(usize),
     Watch(usize, pb::WatchRequest),
@@ -70,7 +73,8 @@ impl Generator {
             return Step::Call(self.disarm());
         }
         match self.random.below(1000) {
-            0..=339 => Step::Call(self.write()),
+            0..=249 => Step::Call(self.write()),
+            250..=339 => Step::Http(self.http()),
             340..=539 => Step::Call(self.read(view)),
             540..=719 => Step::Call(self.txn(view)),
             720..=722 => Step::Call(self.compact(view)),

@@ -9,6 +9,7 @@
 mod accepted;
 mod diff;
 mod generate;
+mod http;
 mod normal;
 mod request;
 mod session;

@@ -14,6 +14,7 @@ use super::accepted::{self, Past};
 use super::diff;
 use super::generate::auth::PASSWORDS;
 use super::generate::{Generator, Step, View};
+use super::http;
 use super::normal::{Context, Leases, Members, normalise};
 use super::request::{Answer, AuthAnswer, AuthRequest, Outcome, Request};
 use super::side::{Side, Who};
@@ -138,6 +139,7 @@ impl Session {
     async fn step(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Call(request) => self.call_settled(request).await,
+            Step::Http(request) => self.http(&request).await?,
             Step::OpenStream if self.streams.len() < STREAMS_MAX => {
                 let (reference, ours) = tokio::join!(
                     Stream::open(self.reference.channel.clone(), self.reference.bearer(self.who)),
@@ -243,6 +245,23 @@ impl Session {
             self.differ(&what, &format!("{reference:#?}"), &format!("{ours:#?}"));
         }
         reference
+    }
+
+    /// Sends a request by HTTP to both sides and compares.
+    async fn http(&mut self, request: &http::Request) -> Result<()> {
+        let (reference, ours) = tokio::join!(
+            http::ask(self.reference.server.address(), request),
+            http::ask(self.ours.server.address(), request)
+        );
+        let (reference, ours) = (reference?, ours?);
+        self.tally.calls += 1;
+        *self.tally.answers.entry(format!("{} {}", request.method, request.path)).or_default() += 1;
+        if reference != ours {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let what = format!("{request:?}\n{body}");
+            self.differ(&what, &format!("{reference:#?}"), &format!("{ours:#?}"));
+        }
+        Ok(())
     }
 
     fn learn(&mut self, request: &Request, reference: &Outcome, ours: &Outcome) {

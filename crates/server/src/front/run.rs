@@ -169,6 +169,7 @@ fn responder(
         link: Arc::clone(link),
         options: Arc::new(options.http.clone()),
         gates: Arc::new(options.gates.clone()),
+        services: Arc::clone(&services),
         gateway: schema.map(|schema| Gateway::new(Arc::clone(&services), schema)),
         v2: options.http.serves_v2.then(|| Arc::new(v2(link, options, moments))),
     });

@@ -11,7 +11,7 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, Full};
 use tonic::{Code, Status};
 
-use super::json;
+use super::json::{self, Scanner};
 use crate::grpc::{AnswerBody, Services};
 
 /// The byte for compression and the length.
@@ -292,33 +292,41 @@ fn only_message(data: &Bytes) -> Option<Bytes> {
     (data.len() == PREFIX_BYTES + length).then(|| data.slice(PREFIX_BYTES..))
 }
 
-/// Collects a body of limited size.
+/// Reads the first JSON value of a body, without what is around it; `None` if there is nothing but white space.
+/// What comes behind it is not waited for.
 ///
 /// # Errors
 ///
-/// The status for a body that is too large, or that does not arrive.
-pub(super) async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Status>
+/// The status for a body that is too large, that does not arrive, or that is no JSON.
+pub(super) async fn first_value<B>(body: B, bytes_max: usize) -> Result<Option<Bytes>, Status>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
     let mut body = std::pin::pin!(body);
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut scanner = Scanner::new();
+    let mut before = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
-        let bytes = first.len() + rest.len() + data.len();
+        let end = scanner.find_end(&data).map_err(Status::invalid_argument)?;
+        let piece = data.slice(..end.unwrap_or(data.len()));
+        if before.is_empty() && end.is_some() {
+            return Ok(Some(piece));
+        }
+        let bytes = before.len() + piece.len();
         if bytes > bytes_max {
             let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
             return Err(Status::resource_exhausted(text));
         }
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            rest.put(std::mem::take(&mut first));
-            rest.put(data);
+        before.put(piece);
+        if end.is_some() {
+            return Ok(Some(before.freeze()));
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    match scanner.has_begun() {
+        false => Ok(None),
+        true if scanner.may_end() => Ok(Some(before.freeze())),
+        true => Err(Status::invalid_argument("unexpected EOF")),
+    }
 }

@@ -12,10 +12,10 @@
 //! Streams are lines of `{"result":…}` that end with `{"error":…}` if they fail.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
@@ -27,12 +27,16 @@ use crate::grpc::Services;
 mod call;
 mod failure;
 mod json;
+mod openapi;
 mod routes;
 mod schema;
 mod stream;
+#[cfg(test)]
+mod tests;
+mod websocket;
 
 use call::{Envelope, Messages};
-use json::{Escape, Scanner, Step};
+use json::Escape;
 use schema::Method;
 pub(crate) use schema::Schema;
 use stream::{Lines, LinesBody, Requests};
@@ -43,6 +47,8 @@ const GRPC_CONTENT_TYPE: HeaderName = HeaderName::from_static("grpc-metadata-con
 
 /// Below it is the gateway.
 const ROOT: &str = "/v3/";
+/// Where the gateway is described.
+const DESCRIPTION: &str = "/openapi.json";
 /// What old clients write for [`ROOT`].
 const OLD_ROOT: &str = "/v3beta/";
 
@@ -51,6 +57,8 @@ const OLD_ROOT: &str = "/v3beta/";
 pub(crate) struct Gateway {
     services: Arc<Services>,
     schema: Arc<Schema>,
+    /// Made when it is asked for.
+    described: Arc<OnceLock<Bytes>>,
     body_bytes_max: usize,
 }
 
@@ -66,7 +74,7 @@ impl Gateway {
     pub(crate) fn new(services: Arc<Services>, schema: Arc<Schema>) -> Self {
         // Base64 needs a third more, and names and white space are not free.
         let body_bytes_max = services.received_max().saturating_mul(2).saturating_add(64 * 1024);
-        Self { services, schema, body_bytes_max }
+        Self { services, schema, described: Arc::default(), body_bytes_max }
     }
 
     /// The path that an old client means.
@@ -76,11 +84,33 @@ impl Gateway {
 
     /// Whether a path is the gateway's.
     pub(crate) fn serves(path: &str) -> bool {
-        path.starts_with(ROOT)
+        path.starts_with(ROOT) || path == DESCRIPTION
     }
 
     /// Answers a request for a path that the gateway [serves](Self::serves).
     pub(crate) async fn answer(&self, path: &str, head: Parts, body: Body) -> Response<Body> {
+        if path == DESCRIPTION {
+            return self.description(&head);
+        }
+        if websocket::is_wanted(&head.headers) {
+            return websocket::accept(self.clone(), path.to_owned(), head);
+        }
+        self.answer_call(path, head, body).await
+    }
+
+    /// The description of the gateway.
+    fn description(&self, head: &Parts) -> Response<Body> {
+        if !matches!(head.method, HttpMethod::GET | HttpMethod::HEAD) {
+            let mut response = text_page(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return response;
+        }
+        let made = || Bytes::from(openapi::description(&self.schema));
+        whole(StatusCode::OK, self.described.get_or_init(made).clone())
+    }
+
+    /// Answers a call.
+    async fn answer_call(&self, path: &str, head: Parts, body: Body) -> Response<Body> {
         let Some(route) = self.route(path) else {
             return failure::response(&Status::not_found("Not Found"));
         };
@@ -114,10 +144,9 @@ impl Gateway {
 
     /// Reads the one message of a body; what comes after the first value is not looked at.
     async fn read(&self, route: &Route, body: Body) -> Result<Vec<u8>, Status> {
-        let body = call::collect(body, self.body_bytes_max).await?;
-        let Some(value) = first_value(&body).map_err(Status::invalid_argument)? else {
-            return Ok(Vec::new());
-        };
+        let value = call::first_value(body, self.body_bytes_max).await?;
+        let Some(value) = &value else { return Ok(Vec::new()) };
+        let value = value.trim_ascii();
         json::to_wire(&self.schema, route.method.input, value).map_err(Status::invalid_argument)
     }
 
@@ -178,30 +207,12 @@ fn whole(status: StatusCode, body: Bytes) -> Response<Body> {
     response
 }
 
-/// The first JSON value of a body, without what is around it; `None` if there is nothing but white space.
-///
-/// # Errors
-///
-/// Why it is no JSON.
-fn first_value(body: &[u8]) -> Result<Option<&[u8]>, String> {
-    let mut scanner = Scanner::new();
-    let mut end = None;
-    for (position, byte) in body.iter().enumerate() {
-        match scanner.step(*byte) {
-            Step::More => {}
-            Step::Ended => end = Some(position + 1),
-            Step::EndedBefore => end = Some(position),
-            Step::Wrong(why) => return Err(why),
-        }
-        if end.is_some() {
-            break;
-        }
-    }
-    let end = match end {
-        Some(end) => end,
-        None if !scanner.has_begun() => return Ok(None),
-        None if scanner.may_end() => body.len(),
-        None => return Err("unexpected EOF".to_owned()),
-    };
-    Ok(Some(body[..end].trim_ascii()))
+/// A text, with the headers that Go's error helper sets.
+fn text_page(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(Bytes::from_static(text.as_bytes()))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

@@ -71,6 +71,8 @@ pub(crate) enum Kind {
 /// One enumeration.
 #[derive(Debug)]
 pub(crate) struct Enum {
+    /// Its full name.
+    pub(crate) name: String,
     /// Names and numbers, in the order of the declaration.
     pub(crate) values: Vec<(String, i32)>,
 }
@@ -124,6 +126,16 @@ impl Schema {
             }
         }
         Ok(schema)
+    }
+
+    /// All messages.
+    pub(crate) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// All enumerations.
+    pub(crate) fn enums(&self) -> &[Enum] {
+        &self.enums
     }
 
     /// A message.
@@ -203,9 +215,9 @@ impl Names {
     }
 }
 
-fn enumeration((_, descriptor): &(String, EnumDescriptorProto)) -> Enum {
+fn enumeration((name, descriptor): &(String, EnumDescriptorProto)) -> Enum {
     let values = descriptor.value.iter().map(|value| (value.name().to_owned(), value.number()));
-    Enum { values: values.collect() }
+    Enum { name: without_point(name), values: values.collect() }
 }
 
 fn without_point(name: &str) -> String {

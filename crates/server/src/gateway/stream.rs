@@ -13,7 +13,7 @@ use tonic::body::Body;
 
 use super::call::{self, Messages};
 use super::failure;
-use super::json::{self, Escape, Scanner, Step};
+use super::json::{self, Escape, Scanner};
 use super::schema::{MessageId, Schema};
 
 /// The requests of a stream: a body of JSON values as a body of messages.
@@ -51,17 +51,11 @@ impl Requests {
     ///
     /// Why there will be none.
     fn value(&mut self, is_end: bool) -> Result<Option<BytesMut>, String> {
-        while let Some(byte) = self.buffer.get(self.scanned).copied() {
-            match self.scanner.step(byte) {
-                Step::More => self.scanned += 1,
-                Step::Ended => {
-                    self.scanned += 1;
-                    return Ok(Some(self.take()));
-                }
-                Step::EndedBefore => return Ok(Some(self.take())),
-                Step::Wrong(why) => return Err(why),
-            }
+        if let Some(end) = self.scanner.find_end(&self.buffer[self.scanned..])? {
+            self.scanned += end;
+            return Ok(Some(self.take()));
         }
+        self.scanned = self.buffer.len();
         if self.buffer.len() > self.value_bytes_max {
             return Err(format!("a request larger than {} bytes", self.value_bytes_max));
         }

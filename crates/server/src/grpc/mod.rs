@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etched_proto::wire::etcdserverpb as wire;
+use etched_proto::wire::v3electionpb::election_server::ElectionServer;
+use etched_proto::wire::v3lockpb::lock_server::LockServer;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, HeaderValue, Method as HttpMethod, Request};
 use tonic::body::Body;
@@ -23,10 +25,13 @@ mod auth;
 mod call;
 mod cluster;
 mod convert;
+mod election;
+mod errand;
 mod health;
 mod hot;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod range_stream;
 mod snapshot;
@@ -35,12 +40,14 @@ pub(crate) mod status;
 mod tests;
 mod unary;
 mod watch;
+mod web;
 
 use call::Answering;
 pub(crate) use call::Call;
 pub(crate) use hot::{HotCall, HotMethod};
 use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
 pub(crate) use unary::AnswerBody;
+pub(crate) use web::{answer_web_call, is_web_call};
 
 use crate::api::Credentials;
 use crate::auth::{Claim, Doorman, Passwords, Words};
@@ -91,6 +98,8 @@ pub(crate) struct Services {
     cluster: wire::cluster_server::ClusterServer<cluster::ClusterService>,
     maintenance: wire::maintenance_server::MaintenanceServer<maintenance::MaintenanceService>,
     auth: wire::auth_server::AuthServer<auth::AuthService>,
+    lock: LockServer<lock::LockService>,
+    election: ElectionServer<election::ElectionService>,
     health: HealthServer<health::HealthService>,
     reflect: Box<dyn Reflect>,
 }
@@ -174,6 +183,8 @@ impl Services {
                 wire::auth_server::AuthServer<_>,
                 auth::AuthService { link: to(), doorman: Arc::clone(&doorman), passwords }
             ),
+            lock: limited!(LockServer<_>, lock::LockService { link: to() }),
+            election: limited!(ElectionServer<_>, election::ElectionService { link: to() }),
             health: limited!(HealthServer<_>, health::HealthService { link: to() }),
             reflect: reflection()?,
             slow_call,
@@ -310,6 +321,8 @@ impl Services {
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Auth" => self.auth.clone().call(request),
+            "v3lockpb.Lock" => self.lock.clone().call(request),
+            "v3electionpb.Election" => self.election.clone().call(request),
             // The library's table has no such method; nothing but an empty list would be lost.
             "grpc.health.v1.Health" if name == "List" => {
                 let text = "unknown method List for service grpc.health.v1.Health";
@@ -367,7 +380,13 @@ fn method_id(path: &str) -> Option<MethodId> {
 
 /// Whether a request is a gRPC call.
 pub(crate) fn is_call(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    headers.get(CONTENT_TYPE).is_some_and(|value| is_call_type(value.as_bytes()))
+}
+
+/// Whether a content type is that of a gRPC call; that of gRPC-Web is not.
+pub(crate) fn is_call_type(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 fn not_posted(method: &HttpMethod) -> http::Response<Body> {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use etched_state_machine::AlarmKind;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
-    CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -21,6 +22,7 @@ use crate::api::{Answer, Credentials, MemberEntry, Request};
 use crate::flags::{Gates, HttpOptions};
 use crate::front::{Answered, Link};
 use crate::gateway::Gateway;
+use crate::grpc::{self, Services};
 use crate::metrics::Subject;
 use crate::tls::Visitor;
 use crate::v2::{self, V2};
@@ -60,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) options: Arc<HttpOptions>,
     /// For the metrics.
     pub(crate) gates: Arc<Gates>,
+    /// For calls of browsers.
+    pub(crate) services: Arc<Services>,
     /// `/v3`, if it is served.
     pub(crate) gateway: Option<Gateway>,
     /// The v2 API, if it is served.
@@ -90,13 +94,14 @@ impl Site {
                     return whole(misdirected(&host));
                 }
                 let origin = self.allowed_origin(&head);
+                let is_of_browser = asks_for_web_calls(&head);
                 let mut response = if head.method == Method::OPTIONS {
                     Response::new(Body::empty())
                 } else {
                     self.answer_client(&path, head, body).await
                 };
                 if let Some(origin) = origin {
-                    allow_origin(&mut response, origin);
+                    allow_origin(&mut response, origin, is_of_browser);
                 }
                 response
             }
@@ -107,6 +112,9 @@ impl Site {
 
     /// What has a body of its own, or answers with a stream, is found here; the rest are whole pages.
     async fn answer_client(&self, path: &str, head: Parts, body: Body) -> Response<Body> {
+        if grpc::is_web_call(&head.headers) {
+            return grpc::answer_web_call(&self.services, http::Request::from_parts(head, body)).await;
+        }
         let path = Gateway::path(path).unwrap_or(Cow::Borrowed(path));
         let is_root = self.gateway.is_some() && path == "/v3";
         if let Some(other) = path::redirected(&path).or_else(|| is_root.then(|| "/v3/".to_owned())) {
@@ -240,14 +248,22 @@ fn whole(page: Response<Bytes>) -> Response<Body> {
     page.map(|bytes| Body::new(Full::new(bytes)))
 }
 
-fn allow_origin(response: &mut Response<Body>, origin: HeaderValue) {
+/// Whether a page asks if it may make gRPC-Web calls, which need some more headers.
+fn asks_for_web_calls(head: &Parts) -> bool {
+    let asked = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|value| value.to_str().ok());
+    asked.is_some_and(|asked| asked.to_ascii_lowercase().contains("x-grpc-web"))
+}
+
+fn allow_origin(response: &mut Response<Body>, origin: HeaderValue, is_of_browser: bool) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("accept, content-type, authorization"),
-    );
+    let allowed = if is_of_browser {
+        "accept, content-type, authorization, x-grpc-web, x-user-agent, grpc-timeout"
+    } else {
+        "accept, content-type, authorization"
+    };
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
 }
 
 /// A whole response with a body of this type.

@@ -46,6 +46,9 @@ impl Metrics {
         let counter = |name, help| (name, Type::Counter, help);
         for numbers in self.rpc.numbers() {
             let MethodNumbers { method, started, received, sent, .. } = numbers;
+            if started == 0 && !method.is_shown_from_the_start() {
+                continue;
+            }
             let labels = [
                 ("grpc_method", method.name),
                 ("grpc_service", method.service),

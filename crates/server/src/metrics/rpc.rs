@@ -49,6 +49,13 @@ pub struct Method {
     pub shape: Shape,
 }
 
+impl Method {
+    /// Whether its counters are shown before the first call: not those of recipes, as in etcd.
+    pub(super) fn is_shown_from_the_start(&self) -> bool {
+        !matches!(self.service, LOCK | ELECTION)
+    }
+}
+
 /// The position of a method in [`METHODS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MethodId(usize);
@@ -69,10 +76,12 @@ const LEASE: &str = "etcdserverpb.Lease";
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const AUTH: &str = "etcdserverpb.Auth";
+const LOCK: &str = "v3lockpb.Lock";
+const ELECTION: &str = "v3electionpb.Election";
 const HEALTH: &str = "grpc.health.v1.Health";
 
-/// All methods that are counted; each is there from the start with zeros.
-pub const METHODS: [Method; 45] = [
+/// All methods that are counted; but for those of recipes, each is there from the start with zeros.
+pub const METHODS: [Method; 52] = [
     unary(KV, "Put"),
     unary(KV, "Range"),
     unary(KV, "Txn"),
@@ -115,6 +124,13 @@ pub const METHODS: [Method; 45] = [
     unary(AUTH, "RoleDelete"),
     unary(AUTH, "RoleGrantPermission"),
     unary(AUTH, "RoleRevokePermission"),
+    unary(LOCK, "Lock"),
+    unary(LOCK, "Unlock"),
+    unary(ELECTION, "Campaign"),
+    unary(ELECTION, "Proclaim"),
+    unary(ELECTION, "Leader"),
+    Method { service: ELECTION, name: "Observe", shape: Shape::ServerStream },
+    unary(ELECTION, "Resign"),
     unary(HEALTH, "Check"),
     unary(HEALTH, "List"),
     Method { service: HEALTH, name: "Watch", shape: Shape::ServerStream },

@@ -9,6 +9,7 @@ mod data_dir;
 mod deployments;
 mod dev;
 mod flags;
+mod gateway;
 mod outward;
 mod process;
 mod program;

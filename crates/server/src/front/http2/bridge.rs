@@ -59,8 +59,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             Role::Client | Role::ClientGrpc => true,
             Role::ClientHttp | Role::Metrics | Role::Peer => false,
         };
-        let is_grpc = speaks_grpc
-            && head.field("content-type").is_some_and(|value| value.starts_with(b"application/grpc"));
+        let is_grpc = speaks_grpc && head.field("content-type").is_some_and(crate::grpc::is_call_type);
         let deadline = match head.field("grpc-timeout").filter(|_| is_grpc).map(timeout::read) {
             None => None,
             Some(Ok(timeout)) => Some(self.now.saturating_add(timeout)),

@@ -14,6 +14,6 @@ mod write;
 mod tests;
 
 pub(super) use read::{base64_bytes, to_wire};
-pub(super) use scan::{Scanner, Step};
+pub(super) use scan::Scanner;
 pub(super) use text::quoted;
 pub(super) use write::{Escape, to_json};

@@ -7,7 +7,7 @@ const DEPTH_MAX: usize = 10_000;
 
 /// What a byte did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+enum Step {
     /// The value goes on, or has not begun.
     More,
     /// This byte ends the value and belongs to it.
@@ -78,8 +78,25 @@ impl Scanner {
             )
     }
 
+    /// Looks at bytes up to the end of the value; `None` if it goes on behind them.
+    ///
+    /// # Errors
+    ///
+    /// Why they are no JSON.
+    pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
+        for (position, byte) in bytes.iter().enumerate() {
+            match self.step(*byte) {
+                Step::More => {}
+                Step::Ended => return Ok(Some(position + 1)),
+                Step::EndedBefore => return Ok(Some(position)),
+                Step::Wrong(why) => return Err(why),
+            }
+        }
+        Ok(None)
+    }
+
     /// Looks at the next byte.
-    pub(crate) fn step(&mut self, byte: u8) -> Step {
+    fn step(&mut self, byte: u8) -> Step {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         self.has_begun |= !is_space;
         match self.state {

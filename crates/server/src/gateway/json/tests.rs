@@ -28,15 +28,7 @@ fn write(name: &str, message: &impl Message, escape: Escape) -> String {
 
 fn scan(json: &[u8]) -> Result<Option<usize>, String> {
     let mut scanner = Scanner::new();
-    for (position, byte) in json.iter().enumerate() {
-        match scanner.step(*byte) {
-            Step::More => {}
-            Step::Ended => return Ok(Some(position + 1)),
-            Step::EndedBefore => return Ok(Some(position)),
-            Step::Wrong(why) => return Err(why),
-        }
-    }
-    Ok(scanner.may_end().then_some(json.len()))
+    Ok(scanner.find_end(json)?.or_else(|| scanner.may_end().then_some(json.len())))
 }
 
 #[test]
