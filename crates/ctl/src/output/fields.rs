@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
-    DeleteRangeResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse,
-    TxnResponse,
+    AuthRoleGetResponse, DeleteRangeResponse, HashKvResponse, MemberListResponse, PutResponse, RangeResponse,
+    ResponseHeader, StatusResponse, TxnResponse,
 };
 use etched_proto::mvccpb::{Event, KeyValue};
 
@@ -51,15 +51,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Option<String> {
         Answer::MemberList(response) => page.members(response),
         Answer::Health(all) => all.iter().for_each(|health| page.health(health)),
         Answer::Status(all) => all.iter().for_each(|(endpoint, status)| page.status(endpoint, status)),
-        Answer::HashKv(all) => {
-            for (endpoint, response) in all {
-                page.header(response.header);
-                page.field("Endpoint", quote(endpoint.as_bytes()));
-                page.field("Hash", response.hash);
-                page.field("HashRevision", response.hash_revision);
-                page.blank();
-            }
-        }
+        Answer::HashKv(all) => all.iter().for_each(|(endpoint, hash)| page.hash(endpoint, hash)),
         Answer::Alarm(response) => {
             page.header(response.header);
             for alarm in &response.alarms {
@@ -69,15 +61,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> Option<String> {
             }
         }
         Answer::AuthChanged { header, .. } => page.header(*header),
-        Answer::RoleGet { response, .. } => {
-            page.header(response.header);
-            for permission in &response.perm {
-                // The second blank is etcdctl's.
-                page.field("PermType", format!(" {}", permission.perm_type().as_str_name()));
-                page.field("Key", quote(&permission.key));
-                page.field("RangeEnd", quote(&permission.range_end));
-            }
-        }
+        Answer::RoleGet { response, .. } => page.permissions(response),
         Answer::RoleList(response) => {
             page.header(response.header);
             let roles: Vec<_> = response.roles.iter().map(|role| quote(role.as_bytes())).collect();
@@ -104,6 +88,24 @@ struct Page {
 impl Page {
     fn field(&mut self, name: &str, value: impl Display) {
         self.text.push_str(&format!("\"{name}\" : {value}\n"));
+    }
+
+    fn hash(&mut self, endpoint: &str, response: &HashKvResponse) {
+        self.header(response.header);
+        self.field("Endpoint", quote(endpoint.as_bytes()));
+        self.field("Hash", response.hash);
+        self.field("HashRevision", response.hash_revision);
+        self.blank();
+    }
+
+    fn permissions(&mut self, response: &AuthRoleGetResponse) {
+        self.header(response.header);
+        for permission in &response.perm {
+            // The second blank is etcdctl's.
+            self.field("PermType", format!(" {}", permission.perm_type().as_str_name()));
+            self.field("Key", quote(&permission.key));
+            self.field("RangeEnd", quote(&permission.range_end));
+        }
     }
 
     fn blank(&mut self) {

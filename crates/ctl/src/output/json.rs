@@ -2,8 +2,9 @@
 
 use etched_proto::etcdserverpb::response_op::Response;
 use etched_proto::etcdserverpb::{
-    AlarmMember, AuthRoleListResponse, AuthUserGetResponse, DeleteRangeResponse, Member, PutResponse,
-    RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
+    AlarmMember, AuthRoleGetResponse, AuthRoleListResponse, AuthUserGetResponse, DeleteRangeResponse,
+    HashKvResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse, PutResponse, RangeResponse,
+    ResponseHeader, StatusResponse, TxnResponse,
 };
 use etched_proto::mvccpb::{Event, KeyValue};
 
@@ -26,11 +27,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
         Answer::LeaseKeepAlive(response) => {
             flat(response.header).always("ID", response.id).always("TTL", response.ttl)
         }
-        Answer::LeaseTimeToLive { response, .. } => flat(response.header)
-            .always("id", response.id)
-            .always("ttl", response.ttl)
-            .always("granted-ttl", response.granted_ttl)
-            .always("keys", nullable(response.keys.iter().map(|key| bytes(key)))),
+        Answer::LeaseTimeToLive { response, .. } => lease_time(response),
         Answer::LeaseList(response) => {
             let leases = response.leases.iter().map(|lease| Object::new().always("id", lease.id).finish());
             flat(response.header).always("leases", array(leases))
@@ -38,39 +35,14 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
         Answer::MemberList(response) | Answer::MemberChanged { response, .. } => {
             Object::new().header_in(response.header, hex).members(&response.members, hex)
         }
-        Answer::MemberAdd(response) => {
-            let object = Object::new().header_in(response.header, hex);
-            let object = match &response.member {
-                None => object,
-                Some(added) => object.always("member", member(added, hex).finish()),
-            };
-            object.members(&response.members, hex)
-        }
+        Answer::MemberAdd(response) => added(response, hex),
         Answer::MoveLeader { response, .. } => Object::new().header(response.header),
         Answer::Downgrade { response, .. } => {
             Object::new().header(response.header).text("version", &response.version)
         }
         Answer::Health(all) => return format!("{}\n", array(all.iter().map(|one| health(one).finish()))),
-        Answer::Status(all) => {
-            let one = |(endpoint, response): &(String, StatusResponse)| {
-                Object::new()
-                    .always("Endpoint", string(endpoint))
-                    .always("Status", status(response).finish())
-                    .finish()
-            };
-            return format!("{}\n", array(all.iter().map(one)));
-        }
-        Answer::HashKv(all) => {
-            let one = all.iter().map(|(endpoint, response)| {
-                let hash = Object::new()
-                    .header(response.header)
-                    .number("hash", response.hash)
-                    .number("compact_revision", response.compact_revision)
-                    .number("hash_revision", response.hash_revision);
-                Object::new().always("Endpoint", string(endpoint)).always("HashKV", hash.finish()).finish()
-            });
-            return format!("{}\n", array(one));
-        }
+        Answer::Status(all) => return statuses(all),
+        Answer::HashKv(all) => return hashes(all),
         Answer::Alarm(response) => {
             let alarms = response.alarms.iter().map(|alarm| self::alarm(alarm).finish());
             Object::new().header(response.header).list("alarms", alarms)
@@ -80,16 +52,7 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
             .header(response.header)
             .number("enabled", response.enabled)
             .number("authRevision", response.auth_revision),
-        Answer::RoleGet { response, .. } => {
-            let permissions = response.perm.iter().map(|permission| {
-                Object::new()
-                    .number("permType", permission.perm_type)
-                    .bytes("key", &permission.key)
-                    .bytes("range_end", &permission.range_end)
-                    .finish()
-            });
-            Object::new().header(response.header).list("perm", permissions)
-        }
+        Answer::RoleGet { response, .. } => permissions(response),
         Answer::RoleList(AuthRoleListResponse { header, roles })
         | Answer::UserGet { response: AuthUserGetResponse { header, roles }, .. } => {
             Object::new().header(*header).list("roles", roles.iter().map(|role| string(role)))
@@ -101,6 +64,56 @@ pub(super) fn render(answer: &Answer, hex: bool) -> String {
     .finish();
     line.push('\n');
     line
+}
+
+fn lease_time(response: &LeaseTimeToLiveResponse) -> Object {
+    flat(response.header)
+        .always("id", response.id)
+        .always("ttl", response.ttl)
+        .always("granted-ttl", response.granted_ttl)
+        .always("keys", nullable(response.keys.iter().map(|key| bytes(key))))
+}
+
+fn added(response: &MemberAddResponse, hex: bool) -> Object {
+    let object = Object::new().header_in(response.header, hex);
+    let object = match &response.member {
+        None => object,
+        Some(added) => object.always("member", member(added, hex).finish()),
+    };
+    object.members(&response.members, hex)
+}
+
+fn permissions(response: &AuthRoleGetResponse) -> Object {
+    let permissions = response.perm.iter().map(|permission| {
+        Object::new()
+            .number("permType", permission.perm_type)
+            .bytes("key", &permission.key)
+            .bytes("range_end", &permission.range_end)
+            .finish()
+    });
+    Object::new().header(response.header).list("perm", permissions)
+}
+
+/// The line of all endpoints' states.
+fn statuses(all: &[(String, StatusResponse)]) -> String {
+    let one = |(endpoint, response): &(String, StatusResponse)| {
+        let status = status(response).finish();
+        Object::new().always("Endpoint", string(endpoint)).always("Status", status).finish()
+    };
+    format!("{}\n", array(all.iter().map(one)))
+}
+
+/// The line of all endpoints' hashes.
+fn hashes(all: &[(String, HashKvResponse)]) -> String {
+    let one = |(endpoint, response): &(String, HashKvResponse)| {
+        let hash = Object::new()
+            .header(response.header)
+            .number("hash", response.hash)
+            .number("compact_revision", response.compact_revision)
+            .number("hash_revision", response.hash_revision);
+        Object::new().always("Endpoint", string(endpoint)).always("HashKV", hash.finish()).finish()
+    };
+    format!("{}\n", array(all.iter().map(one)))
 }
 
 /// A string with the escapes that Go uses, which also keep it harmless inside of HTML.
