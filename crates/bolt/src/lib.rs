@@ -18,8 +18,8 @@
 //! The alternative, a branch page for all leaves at the end, would need a key and a number for each leaf; here a
 //! branch is written as soon as its leaves are.
 //!
-//! [`plan_tables`], [`encode_tables`] and [`Batches`] do this with the tables of a backend, [`Trailer`] makes the
-//! checksum. What is refused: writing into an existing file, buckets within buckets when writing, big-endian files.
+//! [`plan_tables`], [`encode_tables`] and [`import_tables`] do this with the tables of a backend, [`FileView`] shows a
+//! file as such tables without reading it in, [`Trailer`] makes the checksum. What is refused: writing into an existing file, buckets within buckets when writing, big-endian files.
 //!
 //! ```
 //! use etched_bolt::{BoltFile, Content, Encoder, PageSize, Plan};
@@ -66,6 +66,7 @@ mod plan;
 mod reader;
 mod tables;
 mod trailer;
+mod view;
 
 pub use check::{BucketSummary, Finding, PageCounts, Problem, Report};
 pub use encoder::{EncodeError, Encoder};
@@ -74,5 +75,9 @@ pub use error::{Flaw, ReadError};
 pub use format::{KEY_BYTES_MAX, Meta, MetaFlaw, PageId, PageSize, VALUE_BYTES_MAX};
 pub use plan::{Layout, Plan, PlanError};
 pub use reader::{BoltFile, Bucket, Content, Entry};
-pub use tables::{Batches, ExportError, encode_tables, etcd_buckets, plan_tables, plan_tables_by};
+pub use tables::{
+    Batches, ExportError, ImportError, encode_tables, etcd_buckets, import_tables, plan_tables,
+    plan_tables_by,
+};
 pub use trailer::{SnapshotError, TRAILER_BYTES, Trailer, database_bytes, verify_snapshot};
+pub use view::FileView;

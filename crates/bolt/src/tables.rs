@@ -6,7 +6,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use etched_backend::{BackendError, Batch, ReadView, Table};
+use etched_backend::{Backend, BackendError, Batch, Durability, ReadView, Table};
 
 use crate::encoder::{EncodeError, Encoder};
 use crate::entries::Entries;
@@ -120,6 +120,39 @@ pub fn encode_tables(
         result?;
     }
     Ok(encoder.finish()?)
+}
+
+/// Why a file could not be read into a backend.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The file could not be read.
+    #[error("the database cannot be read")]
+    Read(#[from] ReadError),
+    /// The backend could not be written.
+    #[error("the backend cannot be written")]
+    Backend(#[from] BackendError),
+}
+
+/// Bytes of one batch while a file is read in.
+const IMPORT_BATCH_BYTES: usize = 8 << 20;
+
+/// Puts all buckets of a file into the tables of an empty backend, with one synced commit at the end.
+/// `on_bytes` hears after each batch how many bytes of keys and values it had.
+///
+/// # Errors
+/// The file is damaged, or the disk or the backend failed; the backend then holds a part.
+pub fn import_tables(
+    file: &BoltFile,
+    backend: &impl Backend,
+    on_bytes: &mut dyn FnMut(u64),
+) -> Result<(), ImportError> {
+    for batch in Batches::new(file, IMPORT_BATCH_BYTES) {
+        let batch = batch?;
+        backend.commit(&batch, Durability::Buffered)?;
+        on_bytes(batch.bytes() as u64);
+    }
+    Ok(backend.commit(&Batch::new(), Durability::Synced)?)
 }
 
 /// The buckets of a file as batches of puts, each of about `batch_bytes`.

@@ -119,7 +119,9 @@ pub trait Disk: Debug + Send + Sync {
     /// If the disk fails; the state of the names is unknown then.
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError>;
 
-    /// Takes a directory for this process until the lock is dropped; does not wait.
+    /// Takes a directory, or a file, for this process until the lock is dropped; does not wait.
+    ///
+    /// On a real filesystem it is the `flock` of the kernel, by which other programs take files too.
     ///
     /// # Errors
     /// [`DiskError::is_in_use`] if another holds it.

@@ -601,7 +601,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.alive().map_err(fail)?;
         if !state.dirs.contains_key(dir) {
-            return Err(fail(io::Error::from(io::ErrorKind::NotFound)));
+            state.find(dir).map_err(fail)?;
         }
         if !state.locks.insert(dir.to_owned()) {
             return Err(fail(io::Error::from(io::ErrorKind::WouldBlock)));

@@ -58,6 +58,7 @@ mod permission;
 mod read;
 mod refusal;
 pub mod schema;
+pub mod stored;
 mod v2;
 mod version;
 
@@ -83,6 +84,6 @@ pub use etched_auth as auth;
 pub use etched_v2store as v2store;
 
 pub use etched_mvcc::{
-    CatalogMaker, Change, ChangeKind, HashKv, HashPlan, RangeOutput, RangeQuery,
-    RestoreError as CatalogError, record_lengths,
+    CatalogMaker, Change, ChangeKind, HashKv, HashPlan, RaiseError, RangeOutput, RangeQuery,
+    RestoreError as CatalogError, raise_revision, record_lengths,
 };

@@ -22,6 +22,8 @@ use crate::version::Version;
 mod membership;
 mod restore;
 
+pub(crate) use restore::Meta;
+
 /// The quota of a member that names none: 2 GiB.
 const QUOTA_BYTES_DEFAULT: i64 = 2 << 30;
 
@@ -138,7 +140,7 @@ impl StateMachine {
     ///
     /// If the store fails or its records do not make sense.
     pub fn restore(view: &dyn ReadView, options: Options) -> Result<Self, RestoreError> {
-        let meta = restore::Meta::read(view)?;
+        let meta = Meta::read(view)?;
         let state = restore::state(view, StoreOptions { value_cache_bytes: options.value_cache_bytes })?;
         Ok(Self {
             revision_taken: state.store.revision(),

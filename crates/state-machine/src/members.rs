@@ -24,6 +24,7 @@ mod v2;
 
 pub use identity::{BootstrapChange, bootstrap_changes, cluster_id, member_id};
 pub use urls::check_peer_urls;
+pub(crate) use v2::has_v2_keys;
 
 /// One member of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

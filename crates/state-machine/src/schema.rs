@@ -16,6 +16,8 @@ use wire::{Backward, Field, Fields};
 
 mod auth;
 mod kv;
+mod old;
+mod raftpb;
 mod v2;
 mod wire;
 
@@ -69,6 +71,9 @@ pub enum DecodeError {
     /// The entry, or an operation of a transaction, names more than one.
     #[error("there is more than one operation where one is expected")]
     SeveralOperations,
+    /// The entry is a write to keys of the v2 API.
+    #[error("the entry is a write of the v2 API")]
+    V2Write,
     /// Transactions are nested deeper than any checked request.
     #[error("transactions are nested too deeply")]
     TooDeep,
@@ -143,6 +148,9 @@ pub fn encode(header: &Header, command: &Command) -> Bytes {
 ///
 /// If the entry is not of a form that this version knows.
 pub fn decode(entry: &Bytes) -> Result<(Header, Command), DecodeError> {
+    if old::is_request(entry) {
+        return old::decode(entry);
+    }
     let mut header = Header::default();
     let mut operation = None;
     let mut v2: Option<V2Command> = None;

@@ -3,7 +3,7 @@
 use crate::error::WalError;
 use crate::reader::{TornTail, Wanted};
 use crate::segment::{Listing, SegmentName};
-use crate::wal::{WalOptions, list_directory, read_directory};
+use crate::wal::{Recovered, WalOptions, list_directory, read_directory};
 use crate::{HardState, SnapshotRecord};
 use bytes::Bytes;
 use etched_disk::Disk;
@@ -93,5 +93,26 @@ pub fn verify(disk: &dyn Disk, dir: &Path, options: WalOptions) -> Result<Verifi
         snapshots: log.snapshots,
         last_index: log.last_index,
         torn_tail: log.torn,
+    })
+}
+
+/// Reads what comes after the snapshot `from`, as [`crate::Wal::open`] would, and changes nothing.
+///
+/// # Errors
+/// As [`crate::Wal::open`].
+pub fn read(
+    disk: &dyn Disk,
+    dir: &Path,
+    from: &SnapshotRecord,
+    options: WalOptions,
+) -> Result<Recovered, WalError> {
+    let listing = list_directory(disk, dir)?;
+    let log = read_directory(disk, dir, &listing, Wanted::After(from.clone()), options)?;
+    Ok(Recovered {
+        metadata: log.metadata,
+        hard_state: log.state,
+        entries: log.entries,
+        torn_tail: log.torn,
+        foreign: listing.foreign,
     })
 }

@@ -57,7 +57,7 @@ mod wal;
 use bytes::Bytes;
 
 pub use error::{Damage, WalError};
-pub use inspect::{DirectoryUse, Inspection, Verified, inspect, verify};
+pub use inspect::{DirectoryUse, Inspection, Verified, inspect, read, verify};
 pub use reader::TornTail;
 pub use segment::SegmentName;
 pub use spare::{Spare, SpareRequest};

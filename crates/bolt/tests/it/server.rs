@@ -63,6 +63,13 @@ impl Etcd {
 
     /// Sends a request of the JSON form of the API, and returns the body of the answer.
     pub(crate) fn call(&self, path: &str, body: &str) -> String {
+        let answer = self.call_any(path, body);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path} {body}: {answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Sends a request of the JSON form of the API, and returns the whole answer.
+    pub(crate) fn call_any(&self, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.ports.client)).unwrap();
         let length = body.len();
         write!(
@@ -72,8 +79,7 @@ impl Etcd {
         .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{path} {body}: {answer}");
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        answer
     }
 
     pub(crate) fn put(&self, key: &str, value: &str) {

@@ -11,7 +11,7 @@ fn programs() -> Result<&'static Path, &'static str> {
 }
 
 fn build() -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bolt/tests/go");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bolt-go");
     std::fs::create_dir_all(&target).unwrap();
     for (name, package) in [("bbolt_check", "."), ("etcdutl", "go.etcd.io/etcd/etcdutl/v3")] {

@@ -12,9 +12,14 @@ mod certificates;
 mod etcd;
 #[path = "../../../client/tests/it/ports.rs"]
 mod ports;
+#[path = "../../../bolt/tests/it/server.rs"]
+mod real;
+#[path = "../../../bolt/tests/it/tools.rs"]
+mod tools;
 
 mod auth;
 mod cluster;
 mod program;
 mod recipes;
 mod snapshot;
+mod utl;

@@ -11,6 +11,7 @@
 //! holds commands back while too much waits for the backend, and refuses what is above its bound), sixteen hashes, one
 //! log segment on order, one batch per front and turn.
 
+mod adopt;
 mod backend;
 mod batches;
 mod checks;
@@ -36,6 +37,7 @@ mod upkeep;
 
 pub use self::core::CoreError;
 pub use self::core::now_ns;
+pub use adopt::AdoptError;
 pub use checks::Inconsistent;
 pub use discovery::DiscoveryError;
 pub use handle::MemberHandle;

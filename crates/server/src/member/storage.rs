@@ -7,6 +7,7 @@
 //!   snap/<term>-<index>.snap  log snapshots: where a restart begins to read the log
 //!   snap/<index>.snap.db      a database that another member sends
 //!   snap/db-<index>           the backend made of it, until it takes the place of snap/db
+//!   snap/db.etcd, etcd/       what etcd has left there, see `adopt`
 //! ```
 //!
 //! Nothing is changed before everything that could refuse the start has been looked at.
@@ -27,6 +28,7 @@ use etched_wal::{DirectoryUse, SnapshotRecord, Wal, WalError, WalOptions};
 use prost::Message;
 
 use crate::log;
+use crate::member::adopt::{self, AdoptError};
 use crate::member::{convert, incoming};
 use crate::peer::PeerInfo;
 
@@ -96,16 +98,20 @@ pub enum StorageError {
     /// There is a backend, but no log.
     #[error("there is a backend file {0:?}, but no write-ahead log")]
     LogMissing(PathBuf),
+    /// It is the data directory of an etcd, and cannot be taken over.
+    #[error("cannot take over the data directory of etcd")]
+    Adopt(#[from] AdoptError),
     /// An entry of a kind that no version of etcd writes.
     #[error("the entry at index {0} is of an unknown kind")]
     UnknownEntry(u64),
 }
 
-struct Paths {
-    member: PathBuf,
-    wal: PathBuf,
-    snap: PathBuf,
-    db: PathBuf,
+/// Where everything is.
+pub(super) struct Paths {
+    pub(super) member: PathBuf,
+    pub(super) wal: PathBuf,
+    pub(super) snap: PathBuf,
+    pub(super) db: PathBuf,
 }
 
 /// Opens the data directory, or makes a new one.
@@ -124,8 +130,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
         DirectoryUse::InUse => return Err(StorageError::InUse(options.data_dir)),
         DirectoryUse::Foreign => return Err(StorageError::Foreign(paths.wal)),
     };
-    let has_backend = disk.exists(&paths.db)?;
-    if is_new && has_backend {
+    if is_new && disk.exists(&paths.db)? {
         return Err(StorageError::LogMissing(paths.db));
     }
     disk.create_dir(&paths.member)?;
@@ -140,6 +145,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
     } else {
         log!(Info, "server has already been initialized", "data-dir" => data_dir, "dir-type" => "member");
     }
+    if !is_new {
+        adopt::adopt(&*disk, &paths, options.backend, WalOptions::default())?;
+    }
+    let has_backend = disk.exists(&paths.db)?;
     let log = if is_new {
         create_log(&disk, &paths, &options.bootstrap)?
     } else {
@@ -268,7 +277,7 @@ fn recover_log(
 
 /// Where a restart begins to read the log: at the newest snapshot that the log has a record of.
 /// The record itself says who the members were; only one of an older program needs its snapshot file for that.
-fn newest_snapshot(disk: &dyn Disk, paths: &Paths) -> Result<SnapshotRecord, StorageError> {
+pub(super) fn newest_snapshot(disk: &dyn Disk, paths: &Paths) -> Result<SnapshotRecord, WalError> {
     let records = Wal::snapshots(disk, &paths.wal)?;
     let recorded = records.iter().rev().find(|record| record.conf_state.is_some()).cloned();
     let file = snapshot_file::newest_valid(disk, &paths.snap, &records)?;

@@ -1,6 +1,7 @@
 //! The whole server over its sockets, as clients see it.
 #![expect(clippy::unwrap_used, reason = "a test stops where something fails")]
 
+mod adoption;
 mod auth;
 mod cluster;
 mod corruption;
@@ -15,4 +16,6 @@ mod process;
 mod program;
 mod session;
 mod tls;
+#[path = "../../../bolt/tests/it/tools.rs"]
+mod tools;
 mod v2;

@@ -34,7 +34,19 @@ pub(crate) struct Settings {
     client_port: u16,
     peer_port: u16,
     pub(crate) flags: Vec<String>,
-    program: PathBuf,
+    /// The server to start, this one or a real etcd.
+    pub(crate) program: PathBuf,
+}
+
+/// The program that is tested.
+pub(crate) fn etched() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_etched"))
+}
+
+/// The real etcd.
+pub(crate) fn etcd() -> PathBuf {
+    let Ok(path) = etcd_bin_vendored_linux_amd64::etcd_bin_path();
+    path.to_owned()
 }
 
 impl Settings {
@@ -44,7 +56,7 @@ impl Settings {
             client_port: free_port(),
             peer_port: free_port(),
             flags: Vec::new(),
-            program: env!("CARGO_BIN_EXE_etched").into(),
+            program: etched(),
         }
     }
 

@@ -4,7 +4,7 @@ use core::str::FromStr;
 
 use bytes::Bytes;
 use etched_auth::Auth;
-use etched_backend::{BackendError, ReadView, Table};
+use etched_backend::{BackendError, Batch, ReadView, Table};
 use etched_lease::Leases;
 use etched_mvcc::{Store, StoreOptions};
 
@@ -16,14 +16,14 @@ use crate::v2::V2State;
 use crate::version::Version;
 
 /// Where in the log the stored state stands.
-pub(super) struct Meta {
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) conf_state: ConfState,
+pub(crate) struct Meta {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) conf_state: ConfState,
 }
 
 impl Meta {
-    pub(super) fn read(view: &dyn ReadView) -> Result<Self, BackendError> {
+    pub(crate) fn read(view: &dyn ReadView) -> Result<Self, BackendError> {
         Ok(Self {
             index: record(view, Table::Meta, schema::CONSISTENT_INDEX, schema::decode_u64)?
                 .unwrap_or_default(),
@@ -31,6 +31,20 @@ impl Meta {
             conf_state: record(view, Table::Meta, schema::CONF_STATE, ConfState::from_json)?
                 .unwrap_or_default(),
         })
+    }
+
+    pub(crate) fn write(&self, batch: &mut Batch) {
+        batch.put(Table::Meta, schema::CONSISTENT_INDEX, schema::encode_u64(self.index));
+        batch.put(Table::Meta, schema::TERM, schema::encode_u64(self.term));
+        batch.put(Table::Meta, schema::CONF_STATE, self.conf_state.to_json());
+    }
+
+    pub(crate) fn storage_version(view: &dyn ReadView) -> Result<Option<Version>, BackendError> {
+        record(view, Table::Meta, schema::STORAGE_VERSION, version)
+    }
+
+    pub(crate) fn cluster_version(view: &dyn ReadView) -> Result<Option<Version>, BackendError> {
+        record(view, Table::Cluster, schema::CLUSTER_VERSION, version)
     }
 }
 
@@ -46,8 +60,8 @@ pub(super) fn state(view: &dyn ReadView, options: StoreOptions) -> Result<State,
         auth: Auth::restore(view)?,
         alarms: Alarms::restore(view)?,
         members: Members::restore(view)?,
-        cluster_version: record(view, Table::Cluster, schema::CLUSTER_VERSION, version)?,
-        storage_version: record(view, Table::Meta, schema::STORAGE_VERSION, version)?,
+        cluster_version: Meta::cluster_version(view)?,
+        storage_version: Meta::storage_version(view)?,
         v2: V2State::restore(view)?,
         downgrade: record(view, Table::Cluster, schema::DOWNGRADE, Downgrade::from_json)?.flatten(),
     })

@@ -1,13 +1,36 @@
 //! Taking up the stored members.
 
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
-use etched_backend::{BackendError, ReadView, Table};
+use etched_backend::{BackendError, Batch, ReadView, Table};
 
 use super::{Member, Members, key};
 
 impl Members {
+    /// Takes everything out of the tables of members.
+    pub(crate) fn forget_all(view: &dyn ReadView, batch: &mut Batch) -> Result<(), BackendError> {
+        for table in [Table::Members, Table::MembersRemoved] {
+            scan(view, table, &mut |stored, _| {
+                batch.delete(table, Bytes::copy_from_slice(stored));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes out whoever is not among `ids`, and returns them.
+    pub(crate) fn retain(&mut self, ids: &BTreeSet<u64>, batch: &mut Batch) -> Vec<Member> {
+        let gone: Vec<Member> =
+            self.by_id.extract_if(.., |id, _| !ids.contains(id)).map(|(_, gone)| gone).collect();
+        for member in &gone {
+            batch.delete(Table::Members, key(member.id));
+        }
+        gone
+    }
+
     pub(crate) fn restore(view: &dyn ReadView) -> Result<Self, BackendError> {
         let mut members = Self::default();
         scan(view, Table::Members, &mut |stored, json| {

@@ -9,6 +9,8 @@ use alloc::string::{String, ToString};
 use core::fmt::Write;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::json::{push_list_or_null, push_text};
 use super::{Member, Members, key};
@@ -121,6 +123,26 @@ impl Tree {
         json.push_str(",\"expireCount\":0,\"watchers\":0},\"CurrentVersion\":2}");
         json
     }
+}
+
+/// The nodes at the top of a v2 store; what lies below is passed over.
+#[derive(Deserialize)]
+struct TopFields {
+    #[serde(rename = "Root")]
+    root: ChildrenFields<ChildrenFields<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct ChildrenFields<T> {
+    #[serde(rename = "Children", default = "Option::default")]
+    children: Option<BTreeMap<String, T>>,
+}
+
+/// Whether a v2 store has keys of users, which lie below `/1`; none if the JSON is no v2 store.
+pub(crate) fn has_v2_keys(json: &[u8]) -> Option<bool> {
+    let top: TopFields = serde_json::from_slice(json).ok()?;
+    let users = top.root.children.unwrap_or_default().remove("1");
+    Some(users.and_then(|node| node.children).is_some_and(|children| !children.is_empty()))
 }
 
 /// What the store counts.
