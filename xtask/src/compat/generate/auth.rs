@@ -24,7 +24,8 @@ impl Generator {
             _ => {
                 let who = self.caller();
                 match self.step(view) {
-                    Step::Expire | Step::Downgrade => (who, Step::Compare),
+                    // Requests over HTTP carry nobody's name.
+                    Step::Expire | Step::Downgrade | Step::Http(_) => (who, Step::Compare),
                     step @ (Step::Call(_)
                     | Step::OpenStream
                     | Step::CloseStream(_)
