@@ -24,5 +24,6 @@ pub mod notify;
 pub mod peer;
 pub mod subcommand;
 pub mod tls;
+pub mod trace;
 mod upstream;
 mod v2;

@@ -16,6 +16,7 @@ use etched::member::{self, DiscoveryError, Readiness, RunningMember, StartError}
 use etched::metrics::{Metrics, raise_open_file_limit};
 use etched::peer::{PeerIo, Secure};
 use etched::tls::Connector;
+use etched::trace::Traces;
 use etched::{architecture, log, logging, notify, subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,7 +104,9 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     let mut listeners = Listeners::default();
     listeners.bind_peers(options)?;
     listeners.bind_clients(options)?;
-    let metrics = Arc::new(Metrics::new(options.http.extensive_metrics));
+    let mut metrics = Metrics::new(options.http.extensive_metrics);
+    metrics.traces = options.tracing.as_ref().map(Traces::start).transpose()?;
+    let metrics = Arc::new(metrics);
     let secure = options.peer_connector()?.map(|connector| secure(Arc::new(connector)));
     let member = member::start(options, Arc::clone(&metrics), secure, Arc::clone(&doorman))?;
     let peers = PeerFront::start(listeners.take_peers(), member.peer_service.clone())?;
@@ -121,7 +124,7 @@ fn run(mut options: Options) -> anyhow::Result<End> {
     }
     let api: Arc<dyn Api> = Arc::<member::MemberHandle>::clone(&member.handle);
     let addresses = listeners.client_addresses();
-    let fronts = Fronts::start(listeners, api, options, metrics, doorman)?;
+    let fronts = Fronts::start(listeners, api, options, Arc::clone(&metrics), doorman)?;
     log!(Info, "ready to serve client requests");
     if let Some(address) = addresses.first() {
         log!(
@@ -141,6 +144,9 @@ fn run(mut options: Options) -> anyhow::Result<End> {
         log!(Info, "received signal; shutting down", "signal" => name);
     }
     fronts.stop();
+    if let Some(traces) = &metrics.traces {
+        traces.stop();
+    }
     member.handle.stop();
     member.join()?;
     peers.stop();

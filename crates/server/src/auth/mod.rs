@@ -5,14 +5,14 @@
 //! certificate's common name ──────────────┴▶ Doorman::claim ─▶ Claim ─▶ Claim::credentials ─▶ Api::submit
 //! ```
 //!
-//! A [`Claim`] is made once for each request, or once for a connection while its token stays the same.
+//! A `Claim` is made once for each request, or once for a connection while its token stays the same.
 //! `Services::call` puts it into the extensions of the request; whoever answers one takes it from there with
-//! [`Claim::of`] and hands [`Claim::credentials`] over with everything that he asks the member in the name of his
-//! caller. What the server asks for itself goes with [`Credentials::Member`].
+//! `Claim::of` and hands `Claim::credentials` over with everything that he asks the member in the name of his
+//! caller. What the server asks for itself goes with `Credentials::Member`.
 //!
 //! No rule is here: what a principal may do is decided by the member.
 //! Here is only what needs a clock, files, randomness or time: signatures of JSON web tokens ([`Doorman`]), and bcrypt
-//! ([`Passwords`]).
+//! (`Passwords`).
 //! No token and no password is written to the log.
 
 mod claim;

@@ -5,8 +5,8 @@
 //! Data are temporary unless a directory is named; with `--tls` it makes an authority and certificates for servers and
 //! clients.
 //!
-//! [`plan`] decides ports, directories and flags without touching anything; [`cluster`] runs the processes;
-//! [`console`] understands commands; [`certificates`] makes what `--tls` needs.
+//! `plan` decides ports, directories and flags without touching anything; `cluster` runs the processes;
+//! `console` understands commands; `certificates` makes what `--tls` needs.
 //! A member is started as `etched dev member FLAGS`, which is the ordinary server that ends when this process does.
 
 mod certificates;

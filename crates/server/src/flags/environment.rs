@@ -36,10 +36,7 @@ pub(super) fn merge(
     }
     merge_old(typed, variables, notices);
     warn_of_unknown(variables, notices);
-    if let Some(variable) = shadowed {
-        return Err(Problem::Shadowed(variable));
-    }
-    typed.refusal_of(Origin::Environment).map_or(Ok(()), |refusal| Err(Problem::Verify(refusal)))
+    shadowed.map_or(Ok(()), |variable| Err(Problem::Shadowed(variable)))
 }
 
 /// Variables of flags of earlier releases; etcd ignores them, so a value that cannot be is no reason to refuse.

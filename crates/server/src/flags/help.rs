@@ -115,6 +115,5 @@ fn describe(text: &mut String, flag: &Flag) {
         Support::Full => Ok(()),
         Support::NoEffect(reason) => writeln!(text, "    Accepted without effect: {reason}."),
         Support::Removed(advice) => writeln!(text, "    {advice}."),
-        Support::Later { missing, .. } => writeln!(text, "    Not there yet: {missing}."),
     };
 }

@@ -26,6 +26,7 @@ mod environment;
 mod file;
 mod gates;
 mod help;
+mod observe;
 mod old;
 mod options;
 mod report;
@@ -197,7 +198,7 @@ pub fn load(program: &str, arguments: &[String], variables: &[(String, String)])
                 notices.push(running);
             }
             notices.extend(problem.notices());
-            Err(Stop::Refused { log: options::log_options(&typed).unwrap_or_default(), notices })
+            Err(Stop::Refused { log: observe::log_options(&typed).unwrap_or_default(), notices })
         }
     }
 }
@@ -222,9 +223,6 @@ fn from_file(path: &str, typed: &mut Typed, notices: &mut Vec<Notice>) -> Result
     })?;
     *typed = read;
     old::translate(typed, notices);
-    if let Some(refusal) = typed.refusal_of(typed::Origin::File) {
-        return Err(Problem::Verify(refusal));
-    }
     notices.push(Notice::new(
         Level::Info,
         "loaded server configuration, other configuration command line flags and environment variables will be \

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::gates::Gates;
+use super::observe::{log_options, trace_options};
 use super::security::{self, SecurityOptions};
 use super::typed::Typed;
 use super::url::Url;
 use super::value::{parse_duration, parse_signed, parse_unsigned};
 use super::{Problem, table};
-use crate::logging::{Form, Level, LogOptions, Target};
+use crate::logging::{Level, LogOptions};
+use crate::trace::TraceOptions;
 
 /// Below it a connection to a member would be cut while nothing is wrong.
 pub(super) const RAFT_TIMEOUT_MIN: Duration = Duration::from_secs(5);
@@ -37,6 +39,8 @@ pub struct Options {
     pub http: HttpOptions,
     /// Log lines.
     pub log: LogOptions,
+    /// Traces, if they are sent.
+    pub tracing: Option<TraceOptions>,
     /// Whether members' data is compared.
     pub checks: CheckOptions,
     /// Feature gates.
@@ -269,6 +273,8 @@ pub struct HttpOptions {
     pub gateway: bool,
     /// `--enable-v2`.
     pub serves_v2: bool,
+    /// `--enable-pprof`, or debug lines.
+    pub profiles: bool,
 }
 
 /// Parses all values.
@@ -279,15 +285,17 @@ pub struct HttpOptions {
 pub(super) fn build(typed: &Typed) -> Result<Options, Problem> {
     let log = log_options(typed)?;
     let gates = Gates::parse(typed.text("feature-gates")).map_err(Problem::Verify)?;
+    let tracing = trace_options(typed, signed(typed, "distributed-tracing-sampling-rate")?)?;
     Ok(Options {
+        http: http_options(typed, log.level)?,
         log,
+        tracing,
         member: member_options(typed)?,
         store: store_options(typed)?,
         limits: limit_options(typed)?,
         listen: listen_options(typed)?,
         security: security::build(typed)?,
         auth: auth_options(typed)?,
-        http: http_options(typed)?,
         checks: check_options(typed, &gates)?,
         gates,
     })
@@ -514,7 +522,7 @@ fn listen_options(typed: &Typed) -> Result<ListenOptions, Problem> {
     })
 }
 
-fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
+fn http_options(typed: &Typed, level: Level) -> Result<HttpOptions, Problem> {
     let list = |name: &str| {
         let entries: Vec<String> = typed.text(name).split(',').map(|entry| entry.trim().to_owned()).collect();
         let all = entries.iter().any(|entry| entry.is_empty() || entry == "*");
@@ -524,51 +532,9 @@ fn http_options(typed: &Typed) -> Result<HttpOptions, Problem> {
     let extensive_metrics = typed.text("metrics") == "extensive";
     let gateway = is_on(typed, "enable-grpc-gateway");
     let serves_v2 = is_on(typed, "enable-v2");
-    Ok(HttpOptions {
-        origins: list("cors"),
-        hosts: list("host-whitelist"),
-        extensive_metrics,
-        gateway,
-        serves_v2,
-    })
-}
-
-/// How to log.
-///
-/// # Errors
-///
-/// When level, format or outputs do not exist.
-pub(super) fn log_options(typed: &Typed) -> Result<LogOptions, Problem> {
-    let level = typed.text("log-level");
-    let level = Level::from_name(level).ok_or_else(|| Problem::Print {
-        // etcd panics here, with the exit code of a panic.
-        text: format!("panic: unrecognized level: {level:?}\n"),
-        code: 2,
-    })?;
-    match typed.text("logger") {
-        "zap" => {}
-        "capnslog" => return Err(Problem::verify("--logger=capnslog is removed in v3.5")),
-        other => return Err(Problem::Verify(format!("unknown logger option {other:?}"))),
-    }
-    let form = match typed.text("log-format") {
-        "json" => Form::Json,
-        "console" => Form::Console,
-        other => {
-            let error = format!("unknown log format: {other}, supported values json, console");
-            return Err(Problem::Verify(error));
-        }
-    };
-    let outputs: Vec<&str> = typed.text("log-outputs").split(',').map(str::trim).collect();
-    if outputs.len() > 1 && outputs.contains(&"default") {
-        return Err(Problem::verify("multi logoutput for \"default\" is not supported yet"));
-    }
-    let targets = outputs.into_iter().map(|output| match output {
-        // Standard error is where a service manager picks lines up too.
-        "default" | "stderr" | "systemd/journal" | "" => Target::Stderr,
-        "stdout" => Target::Stdout,
-        path => Target::File(path.to_owned()),
-    });
-    Ok(LogOptions { level, form, targets: targets.collect() })
+    let profiles = is_on(typed, "enable-pprof") || level == Level::Debug;
+    let (origins, hosts) = (list("cors"), list("host-whitelist"));
+    Ok(HttpOptions { origins, hosts, extensive_metrics, gateway, serves_v2, profiles })
 }
 
 pub(super) fn is_on(typed: &Typed, name: &str) -> bool {

@@ -134,13 +134,6 @@ pub enum Support {
     NoEffect(&'static str),
     /// etcd has removed it and still names it in its help; a value on the command line is refused with this advice.
     Removed(&'static str),
-    /// It is refused unless its value asks for what is done anyway.
-    Later {
-        /// What is missing.
-        missing: &'static str,
-        /// Values that ask for nothing new.
-        accepts: &'static [&'static str],
-    },
 }
 
 impl Flag {
@@ -252,18 +245,12 @@ const fn flag(
     Flag { name, category, kind, default, support, help, shown: None, place: Place::Name }
 }
 
-const fn later(missing: &'static str, accepts: &'static [&'static str]) -> Support {
-    Support::Later { missing, accepts }
-}
-
 use Category::{
     Auth, Clustering, Features, Head, Logging, Member, Monitoring, Own, Security, Tracing, Unsafe,
 };
 use Kind::{Bool, Choice, Duration as Time, List, Origins, Signed, Text, Unsigned, Unsigned32, Urls};
 use Support::{Full, NoEffect, Removed};
 
-const OFF: &[&str] = &["false"];
-const EMPTY: &[&str] = &[""];
 const V2_DISCOVERY: &str =
     "v2 discovery was removed from etcd: use --discovery-endpoints and --discovery-token";
 const OWN_STORE: Support = NoEffect("the store is not bbolt");
@@ -363,23 +350,23 @@ pub const FLAGS: &[Flag] = &[
     flag(Auth, "bcrypt-cost", Unsigned, "10", Full, "Cost of hashing a password, 4 to 31.").shown("10"),
     flag(Auth, "auth-token-ttl", Unsigned, "300", Full, "Seconds that an unused token lives.").shown("300"),
 
-    flag(Monitoring, "enable-pprof", Bool, "false", later("profiles", OFF), "Whether profiles are served."),
+    flag(Monitoring, "enable-pprof", Bool, "false", Full, "Whether /debug/pprof is served; it shows threads and memory."),
     flag(Monitoring, "metrics", Text, "basic", Full, "basic, or extensive to add the duration of gRPC calls."),
     flag(Monitoring, "listen-metrics-urls", Urls, "", Full, "URLs to listen on for metrics and health alone."),
 
     flag(Logging, "logger", Text, "zap", Full, "The only choice is zap."),
-    flag(Logging, "log-outputs", List, "default", Full, "Where log lines go: stderr, stdout or files."),
+    flag(Logging, "log-outputs", List, "default", Full, "Where log lines go: stderr, stdout, systemd/journal or files."),
     flag(Logging, "log-level", Text, "info", Full, "debug, info, warn, error, panic or fatal."),
     flag(Logging, "log-format", Text, "json", Full, "json or console."),
-    flag(Logging, "enable-log-rotation", Bool, "false", later("log rotation", OFF), "Whether the log file is rotated."),
-    flag(Logging, "log-rotation-config-json", Text, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", later("log rotation", &["{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}"]), "How the log file is rotated."),
+    flag(Logging, "enable-log-rotation", Bool, "false", Full, "Whether the log file is rotated."),
+    flag(Logging, "log-rotation-config-json", Text, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", Full, "How the log file is rotated."),
     flag(Logging, "warning-unary-request-duration", Time, "300ms", Full, "Duration of a request from which a warning is logged."),
 
-    flag(Tracing, "enable-distributed-tracing", Bool, "false", later("tracing", OFF), "Whether traces are sent."),
-    flag(Tracing, "distributed-tracing-address", Text, "localhost:4317", later("tracing", &["localhost:4317"]), "Where traces are sent."),
-    flag(Tracing, "distributed-tracing-service-name", Text, "etcd", later("tracing", &["etcd"]), "Service name in traces."),
-    flag(Tracing, "distributed-tracing-instance-id", Text, "", later("tracing", EMPTY), "Name of this member in traces."),
-    flag(Tracing, "distributed-tracing-sampling-rate", Signed, "0", later("tracing", &["0"]), "Traces sent of a million."),
+    flag(Tracing, "enable-distributed-tracing", Bool, "false", Full, "Whether traces are sent."),
+    flag(Tracing, "distributed-tracing-address", Text, "localhost:4317", Full, "Where traces are sent."),
+    flag(Tracing, "distributed-tracing-service-name", Text, "etcd", Full, "Service name in traces."),
+    flag(Tracing, "distributed-tracing-instance-id", Text, "", Full, "Name of this member in traces."),
+    flag(Tracing, "distributed-tracing-sampling-rate", Signed, "0", Full, "Traces sent of a million."),
 
     flag(Features, "corrupt-check-time", Time, "0s", Full, "Time between two comparisons of all members' data; 0 is never."),
     flag(Features, "compact-hash-check-time", Time, "1m0s", Full, "Time between two comparisons of all members' compaction hashes.").shown("'1m'"),

@@ -1,6 +1,6 @@
 //! Flags as people type them: values, errors, the environment.
 
-use super::table::{FLAGS, Kind, Support};
+use super::table::{FLAGS, Kind};
 use super::*;
 use crate::tls::TlsVersion;
 
@@ -46,13 +46,6 @@ fn the_table_is_consistent() {
         let variable = flag.variable();
         let injected = variable == "ETCD_PORT" || variable.starts_with("ETCD_SERVICE_");
         assert!(!injected && variable != "ETCD_VERSION", "{variable}");
-        if let Support::Later { accepts, .. } = flag.support {
-            assert!(
-                !accepts.is_empty() && accepts.contains(&flag.default),
-                "{} refuses its default",
-                flag.name
-            );
-        }
     }
 }
 
@@ -151,11 +144,7 @@ fn usage_errors_have_the_texts_of_go_and_exit_code_2() {
 }
 
 #[test]
-fn flags_that_do_nothing_yet_are_refused_by_name_unless_they_change_nothing() {
-    assert_eq!(
-        usage_error("--enable-pprof=true"),
-        "flag -enable-pprof cannot be set to \"true\": etched does not have profiles yet"
-    );
+fn a_removed_flag_is_refused_by_name_unless_it_is_empty() {
     assert_eq!(
         usage_error("--discovery=http://a/b"),
         "flag -discovery cannot be set to \"http://a/b\": v2 discovery was removed from etcd: use --discovery-endpoints and --discovery-token"
@@ -293,10 +282,6 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
             start,
             "error parsing CompactionRetention: time: invalid duration \"xx\"",
         ),
-        ("--log-format=x", verify, "unknown log format: x, supported values json, console"),
-        ("--log-outputs=default,stderr", verify, "multi logoutput for \"default\" is not supported yet"),
-        ("--logger=capnslog", verify, "--logger=capnslog is removed in v3.5"),
-        ("--logger=foo", verify, "unknown logger option \"foo\""),
         (
             "--discovery-fallback=proxy",
             verify,
@@ -324,6 +309,43 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
     ] {
         let (got_message, got) = refusal(load_text(text));
         assert_eq!((got_message, got.as_str()), (message, error), "{text}");
+    }
+}
+
+#[test]
+fn what_the_log_and_traces_cannot_do_is_refused_with_etcds_texts() {
+    let verify = "failed to verify flags";
+    for (text, error) in [
+        ("--log-format=x", "unknown log format: x, supported values json, console"),
+        ("--log-outputs=default,stderr", "multi logoutput for \"default\" is not supported yet"),
+        ("--logger=capnslog", "--logger=capnslog is removed in v3.5"),
+        ("--logger=foo", "unknown logger option \"foo\""),
+        ("--log-outputs=", "open sink \"\": open : no such file or directory"),
+        (
+            "--enable-log-rotation",
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined",
+        ),
+        (
+            "--enable-log-rotation --log-outputs=a.log --log-rotation-config-json=x",
+            "improperly formatted log rotation config: invalid character 'x' looking for beginning of value",
+        ),
+        (
+            "--enable-log-rotation --log-outputs=a.log --log-rotation-config-json={\"maxsize\":\"x\"}",
+            "invalid log rotation config: json: cannot unmarshal string into Go struct field \
+             logRotationConfig.Logger.maxsize of type int",
+        ),
+        (
+            "--enable-log-rotation --log-outputs=a.log --log-rotation-config-json=[1]",
+            "invalid log rotation config: json: cannot unmarshal array into Go value of type \
+             embed.logRotationConfig",
+        ),
+        (
+            "--enable-distributed-tracing --distributed-tracing-sampling-rate=2000000",
+            "distributed tracing configurition is not valid: (tracing sampling rate must be less than 1000000)",
+        ),
+    ] {
+        let (message, got) = refusal(load_text(text));
+        assert_eq!((message, got.as_str()), (verify, error), "{text}");
     }
 }
 

@@ -193,32 +193,16 @@ impl Typed {
         }
     }
 
-    /// What the command line asks for that is not there yet, as a usage error.
+    /// What the command line asks for that was removed, as a usage error.
     pub(super) fn refusal_of_arguments(&self) -> Option<String> {
-        self.refusals(Origin::CommandLine).next()
-    }
-
-    /// What the environment or the configuration file asks for that is not there yet.
-    pub(super) fn refusal_of(&self, origin: Origin) -> Option<String> {
-        self.refusals(origin).next()
-    }
-
-    fn refusals(&self, wanted: Origin) -> impl Iterator<Item = String> {
-        let given = FLAGS.iter().filter(move |flag| self.origin(flag.name) == Some(wanted));
-        given.filter_map(move |flag| {
+        let mut given = FLAGS.iter().filter(|flag| self.origin(flag.name) == Some(Origin::CommandLine));
+        given.find_map(|flag| {
             let value = self.text(flag.name);
-            let name = match wanted {
-                Origin::CommandLine => format!("flag -{}", flag.name),
-                Origin::Environment => flag.variable(),
-                Origin::File => flag.name.to_owned(),
-            };
             match flag.support {
-                Support::Later { missing, accepts } => (!accepts.contains(&value)).then(|| {
-                    format!("{name} cannot be set to {value:?}: etched does not have {missing} yet")
-                }),
-                Support::Removed(advice) => (wanted == Origin::CommandLine && !value.is_empty())
-                    .then(|| format!("{name} cannot be set to {value:?}: {advice}")),
-                Support::Full | Support::NoEffect(_) => None,
+                Support::Removed(advice) if !value.is_empty() => {
+                    Some(format!("flag -{} cannot be set to {value:?}: {advice}", flag.name))
+                }
+                Support::Full | Support::NoEffect(_) | Support::Removed(_) => None,
             }
         })
     }
@@ -227,7 +211,7 @@ impl Typed {
     pub(super) fn without_effect(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         FLAGS.iter().filter(|flag| self.has(flag.name)).filter_map(|flag| match flag.support {
             Support::NoEffect(reason) => Some((flag.name, reason)),
-            Support::Full | Support::Removed(_) | Support::Later { .. } => None,
+            Support::Full | Support::Removed(_) => None,
         })
     }
 }

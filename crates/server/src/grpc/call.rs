@@ -14,10 +14,14 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::{Code, Status};
 
+use super::stats::Stats;
 use super::status::{Reading, as_grpc_go};
 use super::unary::AnswerBody;
+use crate::api::Phases;
 use crate::front::Link;
+use crate::logging::{self, Level};
 use crate::metrics::rpc::{MethodId, Shape};
+use crate::trace::Sampled;
 
 /// A call that is being answered.
 pub(super) enum Answering {
@@ -57,8 +61,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration, answering: Answering) -> Self {
-        Self { answering, record: Some(Record::new(link, id, slow)) }
+    pub(super) fn new(
+        link: Arc<Link>,
+        id: MethodId,
+        slow: Duration,
+        sampled: Option<Sampled>,
+        answering: Answering,
+    ) -> Self {
+        Self { answering, record: Some(Record::new(link, id, slow, sampled)) }
     }
 
     /// A call of a method that has no counters.
@@ -100,11 +110,30 @@ pub(super) struct Record {
     slow: Duration,
     started: Instant,
     is_finished: bool,
+    sampled: Option<Box<Sampled>>,
+    /// For the line about a slow call.
+    pub(super) stats: Option<Box<Stats>>,
+    /// Where the time went at the member, if it said so.
+    pub(super) phases: Option<Box<Phases>>,
 }
 
 impl Record {
-    pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration) -> Self {
-        Self { link, id, slow, started: Instant::now(), is_finished: false }
+    pub(super) fn new(link: Arc<Link>, id: MethodId, slow: Duration, sampled: Option<Sampled>) -> Self {
+        Self {
+            link,
+            id,
+            slow,
+            started: Instant::now(),
+            is_finished: false,
+            sampled: sampled.map(Box::new),
+            stats: None,
+            phases: None,
+        }
+    }
+
+    /// Whether the member shall say where the time goes.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.sampled.is_some()
     }
 
     /// A unary call has its answer.
@@ -121,14 +150,17 @@ impl Record {
         let took = self.started.elapsed();
         self.link.metrics().rpc.finish(self.id, code, took);
         let method = self.id.method();
-        if method.shape == Shape::Unary && took > self.slow && !self.slow.is_zero() {
-            crate::log!(
-                Warn,
-                "request stats",
-                "time spent" => took,
-                "response type" => format!("/{}/{}", method.service, method.name),
-                "code" => crate::metrics::rpc::CODES[code as usize],
-            );
+        if let Some((sampled, traces)) = self.sampled.as_deref().zip(self.link.metrics().traces.as_ref()) {
+            traces.finish(sampled, method, code, self.phases.as_deref());
+        }
+        if method.shape != Shape::Unary {
+            return;
+        }
+        let is_slow = took > self.slow && !self.slow.is_zero();
+        let level = if is_slow { Level::Warn } else { Level::Debug };
+        if logging::enabled(level) {
+            let stats = self.stats.as_deref().copied().unwrap_or_default();
+            stats.write(level, method, took, code, self.phases.as_deref());
         }
     }
 }

@@ -4,7 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::{BodyExt as _, Full};
 use tokio_stream::Stream;
+use tonic::body::Body;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
@@ -43,6 +48,22 @@ impl Health for HealthService {
         let stream = OpenStream::new(Arc::clone(&self.link), false, None);
         Ok(Response::new(HealthStream { first: Some(first), stream, is_over: false }))
     }
+}
+
+/// The answer to `List`, which the library does not know: the empty name serves.
+///
+/// ```text
+/// prefix | statuses { key: "", value { status: SERVING } }
+/// ```
+pub(super) fn list() -> http::Response<Body> {
+    const ANSWER: &[u8] = b"\0\0\0\0\x08\x0a\x06\x0a\x00\x12\x02\x08\x01";
+    let trailers =
+        HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let body = Full::new(Bytes::from_static(ANSWER)).with_trailers(async { Some(Ok(trailers)) });
+    let mut response = http::Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }
 
 /// One status, then nothing until the server stops.

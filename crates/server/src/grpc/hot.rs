@@ -10,6 +10,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::call::Record;
+use super::stats::Stats;
 use super::status::{self, Reading, as_grpc_go};
 use super::unary::{PREFIX_BYTES, announced_length, sent_length};
 use super::{Claims, Services, kv, method_id};
@@ -103,6 +104,11 @@ impl HotCall {
         self.fail(Status::new(Code::DeadlineExceeded, "context deadline exceeded"))
     }
 
+    /// Whether the completion shall say where the time went.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.record.is_sampled()
+    }
+
     /// The call is answered.
     pub(crate) fn answer(mut self) {
         self.record.answer();
@@ -123,7 +129,9 @@ impl Services {
     ) -> Result<HotCall, Status> {
         let id = self.hot_ids.of(method);
         self.link.metrics().rpc.start(id);
-        let record = Record::new(Arc::clone(&self.link), id, self.slow_call);
+        let traces = self.link.metrics().traces.is_some();
+        let sampled = traces.then(|| self.sample(head.field("traceparent"))).flatten();
+        let record = Record::new(Arc::clone(&self.link), id, self.slow_call, sampled);
         let mut call = HotCall { method, credentials: Credentials::Anonymous, record };
         let mut claims = Claims::default();
         let mut words = Words::default();
@@ -160,11 +168,28 @@ impl Services {
     ///
     /// When the message cannot be read, or what it asks for is refused.
     pub(crate) fn hot_request(&self, call: &mut HotCall, message: &[u8]) -> Result<api::Request, Status> {
+        let bytes = message.len();
         match call.method {
-            HotMethod::Range => self.hot.range_request(decode(message)?),
-            HotMethod::Put => Ok(kv::put_request(decode(message)?)),
-            HotMethod::DeleteRange => Ok(kv::delete_range_request(decode(message)?)),
-            HotMethod::Txn => Ok(kv::txn_request(decode(message)?)),
+            HotMethod::Range => {
+                let request = decode(message)?;
+                call.record.stats = Some(Box::new(Stats::of_range(&request, bytes)));
+                self.hot.range_request(request)
+            }
+            HotMethod::Put => {
+                let request = decode(message)?;
+                call.record.stats = Some(Box::new(Stats::of_put(&request, bytes)));
+                Ok(kv::put_request(request))
+            }
+            HotMethod::DeleteRange => {
+                let request = decode(message)?;
+                call.record.stats = Some(Box::new(Stats::of_delete(&request, bytes)));
+                Ok(kv::delete_range_request(request))
+            }
+            HotMethod::Txn => {
+                let request = decode(message)?;
+                call.record.stats = Some(Box::new(Stats::of_txn(&request, bytes)));
+                Ok(kv::txn_request(request))
+            }
         }
     }
 
@@ -173,8 +198,9 @@ impl Services {
     /// # Errors
     ///
     /// When the request was refused, or its answer is too large.
-    pub(crate) fn hot_answer(&self, call: &HotCall, completion: Completion) -> Result<HotAnswer, Status> {
-        let Completion { revision, raft_term, result, .. } = completion;
+    pub(crate) fn hot_answer(&self, call: &mut HotCall, completion: Completion) -> Result<HotAnswer, Status> {
+        let Completion { revision, raft_term, result, phases, .. } = completion;
+        call.record.phases = phases;
         let answer = result.map_err(|error| status::of(&error))?;
         let answered = Answered { answer, revision, raft_term };
         let message = match call.method {
@@ -184,6 +210,12 @@ impl Services {
             HotMethod::Txn => HotMessage::Txn(self.hot.txn_response(answered)?),
         };
         let length = message.length();
+        if let Some(stats) = &mut call.record.stats {
+            stats.answered(message.count(), length);
+            if matches!(&message, HotMessage::Txn(response) if !response.succeeded) {
+                stats.took_failure();
+            }
+        }
         Ok(HotAnswer { message, length: sent_length(length)? })
     }
 }
@@ -208,6 +240,15 @@ enum HotMessage {
 }
 
 impl HotMessage {
+    /// What the log counts of it.
+    fn count(&self) -> i64 {
+        match self {
+            Self::Range(message) => message.count,
+            Self::DeleteRange(message) => message.deleted,
+            Self::Put(_) | Self::Txn(_) => 0,
+        }
+    }
+
     fn length(&self) -> usize {
         match self {
             Self::Range(message) => message.encoded_len(),

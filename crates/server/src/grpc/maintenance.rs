@@ -66,7 +66,9 @@ impl Maintenance for MaintenanceService {
         metrics.defragment_inflight.set(0);
         answered?;
         metrics.backend_defragment.record(started.elapsed());
-        crate::log!(Info, "finished defragment", "took" => started.elapsed());
+        let took = started.elapsed();
+        crate::log!(Info, "finished defragmenting directory", "took" => took);
+        crate::log!(Info, "finished defragment", "took" => took);
         Ok(Response::new(wire::DefragmentResponse { header: None }))
     }
 

@@ -35,6 +35,7 @@ mod lock;
 mod maintenance;
 mod range_stream;
 mod snapshot;
+mod stats;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ use crate::front::Link;
 use crate::metrics::rpc::{Found, MethodId, find};
 use crate::metrics::{CallKind, Number};
 use crate::tls::Visitor;
+use crate::trace::Sampled;
 
 /// What a message may be larger than `--max-request-bytes`.
 const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -233,6 +235,7 @@ impl Services {
             }
         };
         self.link.metrics().rpc.start(id);
+        let sampled = self.sample(request.headers().get("traceparent").map(HeaderValue::as_bytes));
         let answering = match self.admit(id, Claims::of(request.headers())) {
             Ok(()) => {
                 let claim = self.claim(&request);
@@ -241,7 +244,12 @@ impl Services {
             }
             Err(status) => Answering::status(status),
         };
-        Call::new(Arc::clone(&self.link), id, self.slow_call, answering)
+        Call::new(Arc::clone(&self.link), id, self.slow_call, sampled, answering)
+    }
+
+    /// Whether a call's time is to be traced.
+    fn sample(&self, traceparent: Option<&[u8]>) -> Option<Sampled> {
+        self.link.metrics().traces.as_ref()?.sample(traceparent)
     }
 
     /// What is asked of every call before it is looked at.
@@ -323,11 +331,8 @@ impl Services {
             "etcdserverpb.Auth" => self.auth.clone().call(request),
             "v3lockpb.Lock" => self.lock.clone().call(request),
             "v3electionpb.Election" => self.election.clone().call(request),
-            // The library's table has no such method; nothing but an empty list would be lost.
-            "grpc.health.v1.Health" if name == "List" => {
-                let text = "unknown method List for service grpc.health.v1.Health";
-                return Answering::status(Status::unimplemented(text));
-            }
+            // The library's table has no such method.
+            "grpc.health.v1.Health" if name == "List" => return Answering::Ready(Some(health::list())),
             _ => self.health.clone().call(request),
         })
     }

@@ -456,6 +456,27 @@ async fn clients_are_counted_by_the_version_they_claim() {
     served.stop().await;
 }
 
+/// The answer to `List`, which the library does not have.
+#[derive(Clone, PartialEq, Message)]
+struct HealthList {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: std::collections::BTreeMap<String, tonic_health::pb::HealthCheckResponse>,
+}
+
+#[tokio::test]
+async fn health_lists_the_one_name_that_it_knows() {
+    let served = serve(FakeApi::new(|_| None), "");
+    let mut client = tonic::client::Grpc::new(served.channel().await);
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<pb::PutRequest, HealthList>::default();
+    let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/List");
+    let request = tonic::Request::new(pb::PutRequest::default());
+    let list: HealthList = client.unary(request, path, codec).await.unwrap().into_inner();
+    let statuses: Vec<(&str, i32)> =
+        list.statuses.iter().map(|(name, health)| (name.as_str(), health.status)).collect();
+    assert_eq!(statuses, [("", 1)]);
+}
+
 #[tokio::test]
 async fn health_is_serving_and_reflection_lists_the_services() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etched_state_machine::AlarmKind;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
+    LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -27,6 +29,7 @@ use crate::metrics::Subject;
 use crate::tls::Visitor;
 use crate::v2::{self, V2};
 
+mod debug;
 mod health;
 mod path;
 mod query;
@@ -128,6 +131,7 @@ impl Site {
         }
         whole(match head.uri.path() {
             "/version" => self.version(&head),
+            path if path.starts_with("/debug/") => self.debug(&head),
             _ => self.answer_metrics_listener(&head).await,
         })
     }
@@ -135,7 +139,7 @@ impl Site {
     async fn answer_metrics_listener(&self, head: &Parts) -> Response<Bytes> {
         let query = Query::parse(head.uri.query().unwrap_or_default());
         match head.uri.path() {
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(head),
             "/health" => self.health(head, &query).await,
             path => match health::Probe::of_path(path) {
                 Some((probe, check)) => self.probe(head, &query, probe, check).await,
@@ -169,7 +173,7 @@ impl Site {
         typed(JSON, body)
     }
 
-    fn metrics(&self) -> Response<Bytes> {
+    fn metrics(&self, head: &Parts) -> Response<Bytes> {
         let metrics = self.link.metrics();
         metrics.scrapes_inflight.set(1);
         let report = self.link.api().report();
@@ -177,7 +181,13 @@ impl Site {
         let text = metrics.render(&subject);
         metrics.scrapes_inflight.set(0);
         metrics.scrapes.increment();
-        typed(HeaderValue::from_static(crate::metrics::CONTENT_TYPE), text)
+        let content_type = HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
+        let Some(compressed) = takes_gzip(head).then(|| gzip(text.as_bytes())).flatten() else {
+            return typed(content_type, text);
+        };
+        let mut response = typed(content_type, compressed);
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
     }
 
     async fn members(&self, head: &Parts) -> Response<Bytes> {
@@ -264,6 +274,22 @@ fn allow_origin(response: &mut Response<Body>, origin: HeaderValue, is_of_browse
         "accept, content-type, authorization"
     };
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+}
+
+/// Whether the client takes a compressed answer.
+fn takes_gzip(head: &Parts) -> bool {
+    let values = head.headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| {
+        let (name, weight) = part.split_once(';').unwrap_or((part, ""));
+        name.trim().eq_ignore_ascii_case("gzip")
+            && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+fn gzip(text: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    std::io::Write::write_all(&mut encoder, text).ok()?;
+    encoder.finish().ok()
 }
 
 /// A whole response with a body of this type.

@@ -228,3 +228,43 @@ fn http_and_grpc_can_be_kept_apart() {
     assert_eq!(ask(served.client, "GET /version").0, "HTTP/1.1 404 Not Found", "this listener is for gRPC");
     served.stop_now();
 }
+
+#[test]
+fn metrics_are_compressed_for_those_who_take_it() {
+    let served = serve(FakeApi::new(healthy), "");
+    let mut stream = TcpStream::connect(served.client).unwrap();
+    let request =
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br, gzip;q=0.5\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&answer[end + 4..]).read_to_string(&mut text).unwrap();
+    assert!(text.contains("# TYPE etcd_server_has_leader gauge"), "{text}");
+    let (_, headers, _) = ask(served.client, "GET /metrics Accept-Encoding: gzip;q=0");
+    assert!(headers.iter().all(|header| !header.starts_with("Content-Encoding")), "{headers:?}");
+}
+
+#[test]
+fn pages_for_debugging_are_there_where_they_are_switched_on() {
+    let served = serve(FakeApi::new(healthy), "");
+    assert_eq!(ask(served.client, "GET /debug/pprof/").0, "HTTP/1.1 404 Not Found");
+    let (_, headers, text) = ask(served.client, "GET /debug/vars");
+    assert!(headers.contains(&"Content-Type: application/json; charset=utf-8".to_owned()), "{headers:?}");
+    let variables: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for name in ["cmdline", "file_descriptor_limit", "memstats", "raft.status"] {
+        assert!(!variables[name].is_null(), "{name} in {text}");
+    }
+    assert_eq!(variables["raft.status"]["id"], format!("{MEMBER_ID:x}"));
+    let served = serve(FakeApi::new(healthy), "--enable-pprof");
+    assert!(body(&served, "/debug/pprof/goroutine").starts_with("threads: "));
+    assert!(body(&served, "/debug/pprof/heap").contains("threads: "));
+    let (status, _, text) = ask(served.client, "GET /debug/pprof/profile");
+    assert_eq!(status, "HTTP/1.1 501 Not Implemented");
+    assert!(text.contains("perf record"), "{text}");
+    assert_eq!(ask(served.client, "GET /debug/pprof/nothing").0, "HTTP/1.1 404 Not Found");
+    assert_eq!(ask(served.metrics_address, "GET /debug/vars").0, "HTTP/1.1 404 Not Found");
+}

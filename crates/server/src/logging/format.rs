@@ -132,6 +132,32 @@ fn push_timestamp(line: &mut String, since_epoch: Duration) {
     );
 }
 
+/// A moment as it stands in lines.
+pub fn timestamp(since_epoch: Duration) -> String {
+    let mut text = String::with_capacity(32);
+    push_timestamp(&mut text, since_epoch);
+    text
+}
+
+/// `2006-01-02T15-04-05.000` in UTC, for the names of files.
+pub(super) fn file_timestamp(since_epoch: Duration) -> String {
+    let mut text = String::with_capacity(32);
+    push_timestamp(&mut text, since_epoch);
+    // Microseconds and the zone go, and colons are not for every filesystem.
+    text.truncate(text.len() - "000Z".len());
+    text.replace(':', "-")
+}
+
+/// Whether a text is of the form that [`file_timestamp`] gives.
+pub(super) fn is_file_timestamp(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00-00-00.000";
+    text.len() == FORM.len()
+        && text.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == *other,
+        })
+}
+
 /// Year, month and day of the Gregorian calendar, from days since 1970-01-01.
 ///
 /// Years are counted from March, so that the leap day is the last day of a year, in eras of 400 years.

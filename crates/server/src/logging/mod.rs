@@ -13,12 +13,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) mod entry;
 mod format;
+mod journal;
+mod rotation;
 mod sampler;
 mod sink;
 #[cfg(test)]
 mod tests;
 
-pub use format::go_duration;
+pub use format::{go_duration, timestamp};
+pub use journal::find_journal;
+pub use rotation::Rotation;
 use sampler::Sampler;
 use sink::Sink;
 
@@ -81,6 +85,8 @@ pub enum Target {
     Stdout,
     /// A file, appended to.
     File(String),
+    /// systemd's journal.
+    Journal,
 }
 
 /// What the logger does.
@@ -92,11 +98,13 @@ pub struct LogOptions {
     pub form: Form,
     /// Every line goes to each of them.
     pub targets: Vec<Target>,
+    /// What is done with a file that is full; `None` lets it grow.
+    pub rotation: Option<Rotation>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { level: Level::Info, form: Form::Json, targets: vec![Target::Stderr] }
+        Self { level: Level::Info, form: Form::Json, targets: vec![Target::Stderr], rotation: None }
     }
 }
 
@@ -219,7 +227,7 @@ pub fn init(options: &LogOptions) -> std::io::Result<()> {
     if LOGGER.get().is_some() {
         return Ok(());
     }
-    let sink = Sink::start(&options.targets, options.form)?;
+    let sink = Sink::start(options)?;
     let logger = Logger { level: options.level, form: options.form, sampler: Sampler::new(), sink };
     // Two threads that start the logger at once: one of the two equal loggers stays.
     let _ = LOGGER.set(logger);
@@ -239,7 +247,7 @@ pub fn emit(record: &Record<'_>) {
         return;
     };
     if logger.sampler.admits(record, now) {
-        logger.sink.write(format::encode(logger.form, now, record));
+        logger.sink.write(record.level, format::encode(logger.form, now, record));
     }
 }
 

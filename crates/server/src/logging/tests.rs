@@ -99,9 +99,10 @@ fn repetition_is_sampled_and_errors_are_not() {
 fn a_sink_writes_all_lines_in_order_to_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log").to_str().unwrap().to_owned();
-    let sink = Sink::start(&[Target::File(path.clone())], Form::Json).unwrap();
+    let targets = vec![Target::File(path.clone())];
+    let sink = Sink::start(&LogOptions { targets, ..LogOptions::default() }).unwrap();
     for number in 0..100 {
-        sink.write(format!("line {number}"));
+        sink.write(Level::Info, format!("line {number}"));
     }
     sink.flush();
     let text = std::fs::read_to_string(path).unwrap();

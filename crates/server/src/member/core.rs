@@ -495,11 +495,14 @@ impl Core {
         match notice {
             Notice::BecameLeader { term } => {
                 self.show();
-                log!(Info, "became leader", "term" => *term);
+                let id = self.member_id;
+                log!(Info @ "raft", format!("{id:x} became leader at term {term}"), "term" => *term);
             }
             Notice::LeaderChanged { leader, term } => {
                 self.show();
-                log!(Info, "leader changed", "leader" => format!("{leader:x}"), "term" => *term);
+                let what = if *leader == 0 { "lost leader" } else { "elected leader" };
+                let text = format!("raft.node: {:x} {what} {leader:x} at term {term}", self.member_id);
+                log!(Info @ "raft", text, "leader" => format!("{leader:x}"), "term" => *term);
             }
             Notice::MemberAdded { id, peer_urls } => {
                 log!(Info, "added member", "added-peer-id" => format!("{id:x}"), "added-peer-peer-urls" => peer_urls.join(","));
@@ -508,10 +511,10 @@ impl Core {
                 log!(Info, "removed member", "removed-remote-peer-id" => format!("{id:x}"));
             }
             Notice::Removed => self.on_removed(),
-            Notice::DowngradeSet(target) => {
-                log!(Info, "downgrade set", "target-version" => target.clone().unwrap_or_default());
-            }
+            Notice::DowngradeSet(target) => self.note_downgrade(target.as_deref()),
             Notice::Published => {
+                let id = format!("{:x}", self.member_id);
+                log!(Info, "published local member to cluster through raft", "local-member-id" => id);
                 // Nobody has to listen.
                 let _ = self.published.try_send(());
             }

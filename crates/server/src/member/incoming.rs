@@ -116,7 +116,7 @@ pub(crate) fn adopt(disk: &dyn Disk, database: &Path, index: u64) -> Result<(), 
     if index > 0
         && let Some(name) = names.find(|name| name.starts_with(&prefix))
     {
-        log!(Info, "a received snapshot takes its place", "snapshot-index" => index);
+        log!(Info, "Recovering from snapshot backend", "snapshot-index" => index);
         put_in_place(disk, &dir.join(name), database)?;
     }
     for entry in disk.list(dir)? {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -191,17 +192,9 @@ fn run(
     let current = Arc::new(Mutex::new(Some(backend.clone())));
     let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
     let sink = sink(&inbox, &disk, &current);
-    let (transport, peer_service) = HttpTransport::start(PeerStart {
-        identity,
-        snapshot_dir: snapshot_dir.clone(),
-        sink: Arc::new(sink),
-        questions: Arc::new(Questions { link: upkeep.link(), doorman }),
-        secure,
-        metrics: Arc::clone(&metrics),
-        election_timeout: options.member.election_timeout,
-        local_address: local_address(options),
-        stall: Stall { read: options.member.raft_read_timeout, write: options.member.raft_write_timeout },
-    })?;
+    let questions = Questions { link: upkeep.link(), doorman };
+    let (transport, peer_service) =
+        start_transport(options, identity, &snapshot_dir, sink, questions, secure, &metrics)?;
     transport.set_members(&known_before, &BTreeSet::new());
     let parts = BackendParts {
         backend: backend.clone(),
@@ -245,6 +238,29 @@ fn run(
     };
     let thread = std::thread::Builder::new().name("core".into()).spawn(move || core.run())?;
     Ok(RunningMember { handle, peer_service, thread, published, upkeep, _lock: lock })
+}
+
+/// Opens the way to the other members.
+fn start_transport(
+    options: &Options,
+    identity: PeerIdentity,
+    snapshot_dir: &Path,
+    sink: Sink,
+    questions: Questions,
+    secure: Option<Secure>,
+    metrics: &Arc<Metrics>,
+) -> std::io::Result<(Arc<HttpTransport>, PeerService)> {
+    HttpTransport::start(PeerStart {
+        identity,
+        snapshot_dir: snapshot_dir.to_owned(),
+        sink: Arc::new(sink),
+        questions: Arc::new(questions),
+        secure,
+        metrics: Arc::clone(metrics),
+        election_timeout: options.member.election_timeout,
+        local_address: local_address(options),
+        stall: Stall { read: options.member.raft_read_timeout, write: options.member.raft_write_timeout },
+    })
 }
 
 fn sink(inbox: &Arc<Inbox>, disk: &Arc<dyn Disk>, current: &Arc<Mutex<Option<RedbBackend>>>) -> Sink {

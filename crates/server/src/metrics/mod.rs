@@ -36,10 +36,13 @@ pub(crate) use exposition::CONTENT_TYPE;
 pub use histogram::Histogram;
 pub use operations::TimesByOperation;
 pub use peers::{PeerCounters, PeerNumbers, SnapshotNumbers, Trips};
-pub(crate) use process::connections_max;
 pub use process::raise_open_file_limit;
+pub(crate) use process::{connections_max, open_file_limit};
 pub use render::Subject;
 use rpc::RpcCounters;
+pub(crate) use runtime::ProcessMemory;
+
+use crate::trace::Traces;
 
 /// A count that only grows, or a level that is set.
 #[derive(Debug, Default)]
@@ -158,6 +161,8 @@ pub struct Metrics {
     pub rpc: RpcCounters,
     /// What goes to other members and comes from them.
     pub peers: PeerCounters,
+    /// Where sampled requests are sent, if they are.
+    pub traces: Option<Traces>,
     checks: Mutex<BTreeMap<(&'static str, &'static str), Check>>,
     client_versions: Mutex<BTreeMap<(String, CallKind), Arc<Number>>>,
 }
@@ -244,6 +249,7 @@ impl Metrics {
             scrapes: Number::default(),
             rpc: RpcCounters::new(extensive),
             peers: PeerCounters::default(),
+            traces: None,
             checks: Mutex::default(),
             client_versions: Mutex::default(),
         }

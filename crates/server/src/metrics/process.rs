@@ -26,6 +26,11 @@ pub(crate) fn connections_max() -> usize {
     usize::try_from(files.saturating_sub(FILES_OF_THE_MEMBER)).unwrap_or(usize::MAX).max(1)
 }
 
+/// How many files this process may have open; `None` if that is not limited.
+pub(crate) fn open_file_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Adds the families of this process; what cannot be read is left out.
 pub(super) fn render(exposition: &mut Exposition) {
     let mut gauge = |name, help, value: Option<String>| {
@@ -34,7 +39,7 @@ pub(super) fn render(exposition: &mut Exposition) {
         }
     };
     let open_files = fs::read_dir("/proc/self/fd").map(|entries| entries.count().to_string()).ok();
-    let file_limit = getrlimit(Resource::Nofile).current.map(|limit| limit.to_string());
+    let file_limit = open_file_limit().map(|limit| limit.to_string());
     gauge("os_fd_used", "File descriptors in use.", open_files.clone());
     gauge("os_fd_limit", "File descriptors that may be in use.", file_limit.clone());
     gauge("process_open_fds", "File descriptors in use.", open_files);

@@ -40,7 +40,7 @@ const QUOTA_DEFAULT: i128 = 2 << 30;
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    gauge("etcd_debugging_auth_revision", "Revision of users and roles.", |_, _| 1),
+    gauge("etcd_debugging_auth_revision", "Revision of users and roles.", |_, report| report.auth_revision.into()),
     counter("etcd_debugging_lease_granted_total", "Leases granted.", |_, report| report.counters.leases_granted.into()),
     counter("etcd_debugging_lease_renewed_total", "Leases renewed by the leader.", |_, report| report.counters.leases_renewed.into()),
     counter("etcd_debugging_lease_revoked_total", "Leases revoked.", |_, report| report.counters.leases_revoked.into()),

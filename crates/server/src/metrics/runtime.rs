@@ -9,22 +9,22 @@ use super::exposition::{Exposition, Type};
 
 /// What `/proc/self/status` says, in bytes (but for threads).
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ProcessMemory {
+pub(crate) struct ProcessMemory {
     /// Memory that is no file's and is in RAM: what the allocator holds.
-    pub(super) anonymous: u64,
+    pub(crate) anonymous: u64,
     /// Data segments.
-    pub(super) data: u64,
+    pub(crate) data: u64,
     /// The stack of the first thread.
-    pub(super) stack: u64,
+    pub(crate) stack: u64,
     /// All that is mapped.
-    pub(super) virtual_size: u64,
+    pub(crate) virtual_size: u64,
     /// Threads.
-    pub(super) threads: u64,
+    pub(crate) threads: u64,
 }
 
 impl ProcessMemory {
     /// As of now; what cannot be read is zero.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 

@@ -103,7 +103,7 @@ async fn a_directory_of_a_killed_etcd_is_taken_over_with_all_that_it_holds() {
         panic!("not an event")
     };
     assert_eq!(events[0].kv.as_ref().unwrap().mod_revision, 41);
-    client.alarm_disarm(before.alarms[0].clone()).await.unwrap();
+    client.alarm_disarm(before.alarms[0]).await.unwrap();
     let put = client.put(Put::new("and", "on")).await.unwrap();
     assert_eq!(put.header.unwrap().revision, before.hash.2 + 1);
     drop((watch, client));
@@ -132,7 +132,7 @@ async fn etcd_goes_back_to_what_was_put_aside() {
     let (mut settings, before) = killed(dir.path()).await;
     let server = settings.start();
     let client = connect(&server).await;
-    client.alarm_disarm(before.alarms[0].clone()).await.unwrap();
+    client.alarm_disarm(before.alarms[0]).await.unwrap();
     client.put(Put::new("later", "lost")).await.unwrap();
     server.kill();
     let member = dir.path().join("member");

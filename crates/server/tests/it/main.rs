@@ -11,6 +11,7 @@ mod deployments;
 mod dev;
 mod flags;
 mod gateway;
+mod observe;
 mod outward;
 mod process;
 mod program;

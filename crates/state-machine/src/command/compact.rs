@@ -25,6 +25,8 @@ pub(crate) fn apply(
     match result {
         Ok(()) => {
             progress.effects.compaction_scheduled = Some(compact.revision);
+            // etcd reads a key to learn the revision of its answer.
+            progress.operations.ranges = 1;
             Ok(Outcome::Compact { revision: state.store.revision() })
         }
         Err(CompactError::Compacted) => Err(Refusal::Compacted),

@@ -128,7 +128,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             return self.fail(stream, call, grpc::status::of(&ApiError::TooManyRequests));
         };
         let credentials = call.take_credentials();
-        self.outgoing.push(Submission::Request { token, credentials, request, wants_phases: false });
+        let wants_phases = call.is_sampled();
+        self.outgoing.push(Submission::Request { token, credentials, request, wants_phases });
         self.calls.insert(stream, Call::Waiting(Waiting { call, token, deadline }));
     }
 
@@ -141,9 +142,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         if !is_awaited {
             return;
         }
-        let Some(Call::Waiting(Waiting { call, deadline, .. })) = self.calls.remove(&stream) else { return };
+        let Some(Call::Waiting(Waiting { mut call, deadline, .. })) = self.calls.remove(&stream) else {
+            return;
+        };
         self.drop_deadline(stream, deadline);
-        let answer = match self.responder.services.hot_answer(&call, completion) {
+        let answer = match self.responder.services.hot_answer(&mut call, completion) {
             Ok(answer) => answer,
             Err(status) => return self.fail(stream, call, status),
         };

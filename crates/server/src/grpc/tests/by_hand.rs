@@ -104,11 +104,13 @@ async fn calls_answered_by_hand_look_as_if_the_library_had_answered_them() {
                 let body = StreamBody::new(tokio_stream::iter(frames));
                 http::Request::post(format!("/etcdserverpb.KV/{method}")).body(body).unwrap()
             };
-            let by_hand = Call::new(Arc::clone(&services.link), id, SLOW, services.dispatch(id, request()));
+            let by_hand =
+                Call::new(Arc::clone(&services.link), id, SLOW, None, services.dispatch(id, request()));
             let by_library = Call::new(
                 Arc::clone(&services.link),
                 id,
                 SLOW,
+                None,
                 services.dispatch_to_library("etcdserverpb.KV", method, request()),
             );
             assert_eq!(parts(by_hand).await, parts(by_library).await, "{method} {} in {piece}", body.len());

@@ -6,6 +6,7 @@ use etched_replica::{Caller, Measure, Remark};
 
 use super::{Core, CoreError, nanos};
 use crate::api::Phases;
+use crate::flags::SERVER_VERSION;
 use crate::log;
 use crate::member::batches::Batches;
 use crate::member::remarks;
@@ -20,6 +21,8 @@ pub(crate) struct Observed {
     pub(super) turn_ns: u64,
     measures: Vec<Measure>,
     remarks: Vec<Remark>,
+    /// The version that the cluster is being taken down to.
+    downgrade_target: Option<String>,
     /// `--warning-apply-duration`.
     slow_apply: Duration,
     /// `--warning-unary-request-duration`, in nanoseconds.
@@ -33,6 +36,7 @@ impl Observed {
             turn_ns: 0,
             measures: Vec::new(),
             remarks: Vec::new(),
+            downgrade_target: None,
             slow_apply,
             slow_request_ns: if slow_request.is_zero() { u64::MAX } else { nanos(slow_request) },
         }
@@ -104,6 +108,21 @@ impl Core {
             answered_ns,
         };
         Some(Box::new(phases.map_or(unlogged, |phases| Phases { answered_ns, ..phases })))
+    }
+
+    /// A downgrade was allowed, has come to its end, or was called off.
+    pub(super) fn note_downgrade(&mut self, target: Option<&str>) {
+        let before = std::mem::replace(&mut self.observed.downgrade_target, target.map(str::to_owned));
+        match (before, target) {
+            (_, Some(target)) => log!(
+                Info, "The server is ready to downgrade",
+                "target-version" => target, "server-version" => SERVER_VERSION
+            ),
+            (Some(before), None) if self.member.report().cluster_version == before => {
+                log!(Info, "the cluster has been downgraded", "cluster-version" => before);
+            }
+            (_, None) => log!(Info, "the downgrade was called off"),
+        }
     }
 
     /// A leader whose tick comes late sends its heartbeats late.

@@ -136,6 +136,7 @@ impl Core {
         self.drain_backend()?;
         self.view = Arc::new(backend.view().map_err(|error| CoreError::Thread(error.to_string()))?);
         self.reader = backend.clone();
+        log!(Info, "applySnapshot: opened snapshot backend", "snapshot-index" => index);
         *self.peers.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend.clone());
         if !self.backend.replace(backend) {
             return Err(CoreError::Thread("the backend thread has ended".into()));
