@@ -176,14 +176,16 @@ impl Side {
             Request::Downgrade(downgrade) => {
                 Answer::Downgrade(self.maintenance(bearer).downgrade(downgrade).await?.into_inner())
             }
-            Request::Health(service) => {
-                let mut health = HealthClient::new(self.channel.clone());
-                let request = HealthCheckRequest { service: service.to_owned() };
-                Answer::Health(health.check(request).await?.into_inner().status)
-            }
+            Request::Health(service) => Answer::Health(self.health(service).await?),
             Request::Unknown(path) => return self.call_unknown(path).await,
             Request::Auth(request) => Answer::Auth(self.auth(bearer, request).await?),
         })
+    }
+
+    async fn health(&self, service: &str) -> Result<i32, Refused> {
+        let mut health = HealthClient::new(self.channel.clone());
+        let request = HealthCheckRequest { service: service.to_owned() };
+        Ok(health.check(request).await?.into_inner().status)
     }
 
     fn kv(&self, bearer: &Bearer) -> KvClient<Named> {

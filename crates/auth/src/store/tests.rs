@@ -1,3 +1,5 @@
+//! Users, roles and permissions as they are administered, stored and restored.
+
 use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec;

@@ -287,23 +287,6 @@ fn what_does_not_go_together_is_refused_with_etcds_texts() {
             verify,
             "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
         ),
-        (
-            "--feature-gates=LeaseCheckpointPersist=true",
-            verify,
-            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
-        ),
-        ("--compact-hash-check-time=0", verify, "--compact-hash-check-time must be >0 (set to 0s)"),
-        ("--compact-hash-check-time=-1s", verify, "--compact-hash-check-time must be >0 (set to -1s)"),
-    ] {
-        let (got_message, got) = refusal(load_text(text));
-        assert_eq!((got_message, got.as_str()), (message, error), "{text}");
-    }
-}
-
-#[test]
-fn what_cannot_be_discovered_is_refused_with_etcds_texts() {
-    let verify = "failed to verify flags";
-    for (text, message, error) in [
         ("--discovery-token=x", verify, "both --discovery-token and --discovery-endpoints must be set"),
         ("--discovery-endpoints=x", verify, "both --discovery-token and --discovery-endpoints must be set"),
         (
@@ -316,6 +299,13 @@ fn what_cannot_be_discovered_is_refused_with_etcds_texts() {
             verify,
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"",
         ),
+        (
+            "--feature-gates=LeaseCheckpointPersist=true",
+            verify,
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+        ),
+        ("--compact-hash-check-time=0", verify, "--compact-hash-check-time must be >0 (set to 0s)"),
+        ("--compact-hash-check-time=-1s", verify, "--compact-hash-check-time must be >0 (set to -1s)"),
     ] {
         let (got_message, got) = refusal(load_text(text));
         assert_eq!((got_message, got.as_str()), (message, error), "{text}");

@@ -1,3 +1,5 @@
+//! Stored states that are copied, completed and marked.
+
 use alloc::vec;
 
 use etched_backend::{Backend as _, Durability, MemoryBackend};

@@ -1,3 +1,5 @@
+//! Directories of etcd that are taken over, and ends of the process in between.
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
