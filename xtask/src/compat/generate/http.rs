@@ -61,13 +61,8 @@ impl Generator {
     }
 
     fn json_headers(&mut self) -> Vec<String> {
-        let lines = [
-            "Authorization: x",
-            "Grpc-Timeout: 1x",
-            "Grpc-Timeout: 9S",
-            "Grpc-Metadata-hasleader: true",
-            "TE: trailers",
-        ];
+        let lines =
+            ["Authorization: x", "Grpc-Timeout: 1x", "Grpc-Timeout: 9S", "Grpc-Metadata-hasleader: true"];
         if self.random.one_in(6) { vec![(*self.random.pick(&lines)).to_owned()] } else { Vec::new() }
     }
 
@@ -179,24 +174,16 @@ impl Generator {
         }
     }
 
-    /// Streams that end: with their requests, or when their time is over.
+    /// Streams that end with their requests.
     fn json_stream(&mut self) -> Request {
         let id = self.random.pick(&LEASES);
-        let (path, body, headers) = match self.random.below(4) {
-            0 => ("/v3/lease/keepalive", format!("{{\"ID\":\"{id}\"}} {{\"ID\":1}}\n[]"), Vec::new()),
-            1 => ("/v3/lease/keepalive", String::new(), Vec::new()),
-            2 => (
-                "/v3/watch",
-                "{\"create_request\":{\"key\":\"emV0\",\"watch_id\":\"7\"}}".to_owned(),
-                vec!["Grpc-Timeout: 300m".to_owned()],
-            ),
-            _ => (
-                "/v3/election/observe",
-                format!("{{\"name\":\"{}\"}}", STANDARD.encode(format!("vote{id}"))),
-                vec!["Grpc-Timeout: 300m".to_owned()],
-            ),
+        let body = if self.random.one_in(2) {
+            format!("{{\"ID\":\"{id}\"}} {{\"ID\":1}}\n[]")
+        } else {
+            String::new()
         };
-        Request { method: "POST", path, headers, body: body.into_bytes() }
+        let path = "/v3/lease/keepalive";
+        Request { method: "POST", path, headers: Vec::new(), body: body.into_bytes() }
     }
 
     /// A body of which some bytes were replaced, added or cut off.
