@@ -13,6 +13,9 @@ use prost::Message as _;
 use crate::http2;
 use crate::random::Random;
 
+/// What a member says to a request without a name when authentication is on.
+const USER_EMPTY: &str = "etcdserver: user name is empty";
+
 /// How long a server may take until it answers, or ends after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -154,7 +157,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until a linearizable read is answered; returns when it was.
+    /// Waits until a linearizable read is answered, or refused because nobody asks; returns when it was.
     pub(crate) fn wait_until_ready(&mut self) -> Result<Instant> {
         let request = RangeRequest { key: "\0".into(), ..Default::default() }.encode_to_vec();
         let deadline = Instant::now() + PATIENCE;
@@ -164,6 +167,8 @@ impl Server {
             let now = Instant::now();
             match answer {
                 Ok(_) => return Ok(now),
+                // With authentication on.
+                Err(error) if format!("{error:#}").contains(USER_EMPTY) => return Ok(now),
                 Err(error) if now > deadline => {
                     return Err(error.context(format!("{} is not ready:\n{}", self.name(), self.log_tail())));
                 }
