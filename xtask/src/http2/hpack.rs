@@ -3,6 +3,8 @@
 //! Both directions do without the dynamic table: requests say "literal without indexing", and the client's settings
 //! give the server's encoder a table of size 0.
 
+use percent_encoding::percent_decode;
+
 /// The lengths in bits of the codes of RFC 7541, appendix B; the code is canonical, so the lengths say all.
 const CODE_LENGTHS: [u8; 256] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28,
@@ -91,7 +93,7 @@ pub(super) fn read_status(mut block: &[u8]) -> Option<Status> {
         let value = read_text(&mut block)?;
         match name.as_slice() {
             b"grpc-status" => status.code = std::str::from_utf8(&value).ok()?.parse().ok(),
-            b"grpc-message" => status.message = String::from_utf8_lossy(&value).into_owned(),
+            b"grpc-message" => status.message = percent_decode(&value).decode_utf8_lossy().into_owned(),
             _ => {}
         }
     }
@@ -178,7 +180,7 @@ mod tests {
         write_text(&mut block, "5");
         block.push(0);
         write_text(&mut block, "grpc-message");
-        write_text(&mut block, "not here");
+        write_text(&mut block, "not%20here");
         let status = read_status(&block).unwrap();
         assert_eq!(status, Status { code: Some(5), message: "not here".into() });
     }
