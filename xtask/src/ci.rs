@@ -65,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
     }
     if steps.is_good() {
         steps.step("compat", || compat::run(&compat::Options::of_ci(COMPAT_SECONDS, false)));
+        steps.step("compat --auth", || compat::run(&compat::Options::of_ci(COMPAT_SECONDS, true)));
         steps.step("v2", || v2::run(&v2::Options::of_ci(V2_REQUESTS)));
         steps.step("crash", || crash::run(&crash::Options::of_ci(KILLS)));
         for (members, minutes) in TORTURES {

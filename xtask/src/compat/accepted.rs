@@ -4,6 +4,7 @@
 //! A difference is either a kind of request that is not generated, because etcd's own behaviour is a defect that
 //! nobody should copy, or a rule by which two answers count as equal.
 
+use bytes::Bytes;
 use etched_proto::etcdserverpb as pb;
 use pb::request_op::Request as Op;
 
@@ -79,6 +80,39 @@ pub(super) fn usable(mut update: pb::MemberUpdateRequest) -> pb::MemberUpdateReq
         update.id = 1;
     }
     update
+}
+
+/// A range whose end is not behind its start holds no key.
+/// Whether somebody may ask for it follows in etcd from the shape of the tree that holds his rights.
+pub(super) fn upright(mut request: Request) -> Request {
+    if let Request::Range(range) | Request::RangeStream(range) = &mut request {
+        set_upright(&range.key, &mut range.range_end);
+    } else if let Request::DeleteRange(delete) = &mut request {
+        set_upright(&delete.key, &mut delete.range_end);
+    } else if let Request::Txn(txn) = &mut request {
+        set_txn_upright(txn);
+    }
+    request
+}
+
+fn set_txn_upright(txn: &mut pb::TxnRequest) {
+    for compare in &mut txn.compare {
+        set_upright(&compare.key, &mut compare.range_end);
+    }
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(Op::RequestRange(range)) => set_upright(&range.key, &mut range.range_end),
+            Some(Op::RequestDeleteRange(delete)) => set_upright(&delete.key, &mut delete.range_end),
+            Some(Op::RequestTxn(txn)) => set_txn_upright(txn),
+            Some(Op::RequestPut(_)) | None => {}
+        }
+    }
+}
+
+fn set_upright(start: &Bytes, end: &mut Bytes) {
+    if end.as_ref() != b"\0" && *end <= *start {
+        end.clear();
+    }
 }
 
 /// A transaction that deletes up to the end of the key space and puts with `ignore_value` or `ignore_lease`:

@@ -10,6 +10,9 @@ use super::request::{Answer, AuthAnswer, Outcome};
 /// Seconds that remaining times of leases may differ.
 const TTL_SLACK: i64 = 3;
 
+/// Up to so many elements Go's sort keeps the order of equals: etcd sorts the rights of a role by their first key only.
+const STABLY_SORTED_MAX: usize = 12;
+
 /// Ids that servers drew themselves: each pair is one thing.
 #[derive(Debug)]
 pub(super) struct Pairs<Id> {
@@ -194,6 +197,11 @@ fn flatten(answer: &mut Answer) {
             flatten_header(answer.header());
             if let AuthAnswer::Authenticated(answer) = answer {
                 answer.token = if answer.token.is_empty() { "none" } else { "a token" }.to_owned();
+            }
+            if let AuthAnswer::Role(role) = answer
+                && role.perm.len() > STABLY_SORTED_MAX
+            {
+                role.perm.sort_by(|a, b| (&a.key, &a.range_end).cmp(&(&b.key, &b.range_end)));
             }
         }
         Answer::LeaseKeepAlive(None) | Answer::Health(_) => {}

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use etched_auth::{Credentials, Principal, Refusal as AuthRefusal};
-use etched_state_machine::{Command, Refusal};
+use etched_state_machine::{Command, Refusal, check_peer_urls};
 
 use super::Member;
 use crate::request::{ApiError, Caller, Request};
@@ -138,6 +138,12 @@ impl Member {
     ///
     /// A token that was made by an entry which is not applied here is waited for, up to the request timeout.
     pub fn submit(&mut self, caller: Caller, credentials: Credentials, request: Request, now_ns: u64) {
+        // As in etcd, the addresses of a new member are looked at before it matters who adds it.
+        if let Request::MemberAdd { peer_urls, .. } = &request
+            && let Err(refusal) = check_peer_urls(peer_urls)
+        {
+            return self.respond(caller, Err(refusal.into()));
+        }
         if self.applier.is_guarded() {
             let index = self.applier.awaited_index(&credentials);
             if index > 0 {

@@ -4,6 +4,7 @@ use etched_proto::authpb;
 use etched_proto::etcdserverpb as pb;
 
 use super::{Generator, Step, View};
+use crate::compat::accepted;
 use crate::compat::request::{AuthRequest, Request};
 use crate::compat::side::Who;
 
@@ -26,8 +27,8 @@ impl Generator {
                 match self.step(view) {
                     // Requests over HTTP carry nobody's name.
                     Step::Expire | Step::Downgrade | Step::Http(_) => (who, Step::Compare),
-                    step @ (Step::Call(_)
-                    | Step::OpenStream
+                    Step::Call(request) => (who, Step::Call(accepted::upright(request))),
+                    step @ (Step::OpenStream
                     | Step::CloseStream(_)
                     | Step::Watch(..)
                     | Step::Progress(_)
