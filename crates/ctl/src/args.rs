@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::{Command, Flag, GLOBAL_FLAGS, HELP_FLAG, Kind};
+use crate::table::{Command, Flag, HELP_FLAG, Kind, Program};
 use crate::text::quote::quote;
 use crate::text::{duration, number};
 
@@ -163,22 +163,23 @@ fn check(kind: Kind, value: &str) -> Result<(), String> {
 
 /// The command that a command line names.
 #[derive(Debug)]
-pub(crate) struct Chosen {
+pub(crate) struct Chosen<A: 'static> {
     /// From the root to the command.
-    pub(crate) path: Vec<&'static Command>,
+    pub(crate) path: Vec<&'static Command<A>>,
     /// The command line without the names.
     pub(crate) words: Vec<Vec<u8>>,
     /// The word that names no child of a family.
     pub(crate) unknown: Option<Vec<u8>>,
 }
 
-impl Chosen {
+impl<A> Chosen<A> {
     /// Finds the command.
-    pub(crate) fn find(root: &'static Command, words: &[Vec<u8>]) -> Self {
-        let mut chosen = Self { path: vec![root], words: words.to_vec(), unknown: None };
+    pub(crate) fn find(program: &Program<A>, words: &[Vec<u8>]) -> Self {
+        let mut chosen = Self { path: vec![program.root], words: words.to_vec(), unknown: None };
         loop {
             let command = chosen.command();
-            let Some(at) = first_positional(command, &chosen.words).filter(|_| !command.children.is_empty())
+            let Some(at) = first_positional(&[command.flags, program.globals], &chosen.words)
+                .filter(|_| !command.children.is_empty())
             else {
                 return chosen;
             };
@@ -192,13 +193,13 @@ impl Chosen {
     }
 
     /// The last command of the path.
-    pub(crate) fn command(&self) -> &'static Command {
+    pub(crate) fn command(&self) -> &'static Command<A> {
         self.path.last().expect("a path begins with the root")
     }
 }
 
 /// The child with this name, or the only one whose name begins so.
-pub(crate) fn child_of(command: &'static Command, name: &[u8]) -> Option<&'static Command> {
+pub(crate) fn child_of<A>(command: &'static Command<A>, name: &[u8]) -> Option<&'static Command<A>> {
     let exact = command.children.iter().find(|child| child.name.as_bytes() == name);
     exact.or_else(|| {
         let mut similar = command.children.iter().filter(|child| child.name.as_bytes().starts_with(name));
@@ -207,14 +208,13 @@ pub(crate) fn child_of(command: &'static Command, name: &[u8]) -> Option<&'stati
 }
 
 /// The place of the first word that is neither a flag nor a flag's value.
-fn first_positional(command: &Command, words: &[Vec<u8>]) -> Option<usize> {
-    let flags = [command.flags, GLOBAL_FLAGS];
+fn first_positional(flags: &[&'static [Flag]], words: &[Vec<u8>]) -> Option<usize> {
     let takes_next = |word: &[u8]| match word {
         [b'-', b'-', name @ ..] => {
-            find(&flags, |flag| flag.name.as_bytes() == name).is_some_and(|flag| flag.kind != Kind::Bool)
+            find(flags, |flag| flag.name.as_bytes() == name).is_some_and(|flag| flag.kind != Kind::Bool)
         }
         [b'-', short] => {
-            find(&flags, |flag| flag.short == Some(*short)).is_some_and(|flag| flag.kind != Kind::Bool)
+            find(flags, |flag| flag.short == Some(*short)).is_some_and(|flag| flag.kind != Kind::Bool)
         }
         _ => false,
     };
@@ -232,7 +232,7 @@ fn first_positional(command: &Command, words: &[Vec<u8>]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{GET_FLAGS, MIRROR_FLAGS, ROOT};
+    use crate::spec::{GET_FLAGS, GLOBAL_FLAGS, MIRROR_FLAGS, PROGRAM};
 
     fn words(line: &str) -> Vec<Vec<u8>> {
         line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect()
@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn path(line: &str) -> String {
-        let chosen = Chosen::find(&ROOT, &words(line));
+        let chosen = Chosen::find(&PROGRAM, &words(line));
         let names: Vec<_> = chosen.path.iter().map(|command| command.name).collect();
         let rest: Vec<_> =
             chosen.words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();

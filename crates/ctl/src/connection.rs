@@ -8,7 +8,8 @@ use etched_client::{Credentials, Options, Tls, TlsError};
 use crate::args::Args;
 use crate::failure::{Exit, Failure, text_of_io};
 use crate::prompt;
-use crate::spec::{Flag, GLOBAL_FLAGS};
+use crate::spec::GLOBAL_FLAGS;
+use crate::table::Flag;
 use crate::text::duration;
 
 /// The options of the client.

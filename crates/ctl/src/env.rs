@@ -3,7 +3,8 @@
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
 use crate::log;
-use crate::spec::{Flag, GLOBAL_FLAGS};
+use crate::spec::GLOBAL_FLAGS;
+use crate::table::Flag;
 
 const PREFIX: &str = "ETCDCTL_";
 

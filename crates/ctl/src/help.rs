@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use crate::spec::{Command, Flag, GLOBAL_FLAGS, HELP_FLAG, Kind};
+use crate::table::{Command, Flag, HELP_FLAG, Kind};
 
 /// The whole help of a command.
-pub(crate) fn help(program: &str, path: &[&Command]) -> String {
+pub(crate) fn help<A>(program: &str, path: &[&Command<A>]) -> String {
     let command = path.last().expect("a path begins with the root");
     let hint = format!("Use \"{program} options\" to see the flags of all commands.\n");
     format!("{}\n\n{}{hint}", command.about, usage(program, path))
 }
 
 /// How to use a command, as it follows a mistake.
-pub(crate) fn usage(program: &str, path: &[&Command]) -> String {
+pub(crate) fn usage<A>(program: &str, path: &[&Command<A>]) -> String {
     let command = path.last().expect("a path begins with the root");
     let names: Vec<_> =
         std::iter::once(program).chain(path[1..].iter().map(|command| command.name)).collect();
@@ -41,8 +41,8 @@ pub(crate) fn usage(program: &str, path: &[&Command]) -> String {
 }
 
 /// The flags of all commands.
-pub(crate) fn options() -> String {
-    format!("The following options can be passed to any command:\n\n{}", flags(GLOBAL_FLAGS.iter()))
+pub(crate) fn options(globals: &[Flag]) -> String {
+    format!("The following options can be passed to any command:\n\n{}", flags(globals.iter()))
 }
 
 fn flags<'a>(flags: impl Iterator<Item = &'a Flag>) -> String {
@@ -84,11 +84,11 @@ mod tests {
 
     use super::*;
     use crate::args::Chosen;
-    use crate::spec::ROOT;
+    use crate::spec::{Action, GLOBAL_FLAGS, PROGRAM, ROOT};
 
     fn of(line: &str) -> String {
         let words: Vec<_> = line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
-        help("etchedctl", &Chosen::find(&ROOT, &words).path)
+        help("etchedctl", &Chosen::find(&PROGRAM, &words).path)
     }
 
     #[test]
@@ -134,11 +134,11 @@ mod tests {
 
     #[test]
     fn every_command_has_a_sentence() {
-        fn check(command: &Command) {
+        fn check(command: &Command<Action>) {
             assert!(!command.about.is_empty() && command.action.is_some() == command.children.is_empty());
             command.children.iter().for_each(check);
         }
         check(&ROOT);
-        assert!(options().lines().count() == GLOBAL_FLAGS.len() + 2);
+        assert!(options(GLOBAL_FLAGS).lines().count() == GLOBAL_FLAGS.len() + 2);
     }
 }

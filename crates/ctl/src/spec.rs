@@ -1,40 +1,12 @@
-//! The commands and their flags, as data. Parsing, help and completion read these tables.
+//! The commands of etchedctl and their flags, as data.
 
-/// A flag.
-#[derive(Debug)]
-pub(crate) struct Flag {
-    pub(crate) name: &'static str,
-    pub(crate) short: Option<u8>,
-    pub(crate) kind: Kind,
-    /// In the form in which it would be typed.
-    pub(crate) default: &'static str,
-    pub(crate) about: &'static str,
-}
+use crate::table::{Flag, Kind, Program, family, flag, leaf, switch};
 
-/// What a flag's value looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Takes a value only behind an equals sign.
-    Bool,
-    Int,
-    Uint,
-    Duration,
-    Text,
-    /// Separated by commas; a repeated flag adds to it.
-    List,
-}
+/// A command, or a family of commands.
+type Command = crate::table::Command<Action>;
 
-/// A command, or a family of commands if it has no action.
-#[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    /// The arguments, for the usage line.
-    pub(crate) arguments: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) flags: &'static [Flag],
-    pub(crate) action: Option<Action>,
-    pub(crate) children: &'static [Self],
-}
+/// The program.
+pub(crate) const PROGRAM: Program<Action> = Program { root: &ROOT, globals: GLOBAL_FLAGS };
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,28 +65,6 @@ pub(crate) enum Action {
     Help,
 }
 
-const fn flag(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Flag {
-    Flag { name, short: None, kind, default, about }
-}
-
-const fn switch(name: &'static str, about: &'static str) -> Flag {
-    flag(name, Kind::Bool, "false", about)
-}
-
-const fn leaf(
-    name: &'static str,
-    arguments: &'static str,
-    about: &'static str,
-    flags: &'static [Flag],
-    action: Action,
-) -> Command {
-    Command { name, arguments, about, flags, action: Some(action), children: &[] }
-}
-
-const fn family(name: &'static str, about: &'static str, children: &'static [Command]) -> Command {
-    Command { name, arguments: "", about, flags: &[], action: None, children }
-}
-
 /// The flags of all commands. Each has an environment variable, `ETCDCTL_` and its name.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     flag("auth-jwt-token", Kind::Text, "", "token to send with requests, in place of a user and a password"),
@@ -156,10 +106,6 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         about: "output format: simple, fields, json, protobuf or table",
     },
 ];
-
-/// The flag that every command has.
-pub(crate) const HELP_FLAG: Flag =
-    Flag { name: "help", short: Some(b'h'), kind: Kind::Bool, default: "false", about: "show this text" };
 
 pub(crate) const GET_FLAGS: &[Flag] = &[
     flag("consistency", Kind::Text, "l", "linearizable (l) or serializable (s)"),

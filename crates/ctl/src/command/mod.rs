@@ -23,7 +23,8 @@ use crate::args::Args;
 use crate::connection;
 use crate::failure::{Exit, Failure, text_of};
 use crate::output::{Answer, DowngradeStep, Format, Style};
-use crate::spec::{Action, Flag, GLOBAL_FLAGS};
+use crate::spec::{Action, GLOBAL_FLAGS};
+use crate::table::Flag;
 use crate::text::number::{parse_int, parse_uint};
 
 /// What all commands need.

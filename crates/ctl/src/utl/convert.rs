@@ -21,10 +21,10 @@ use etched_wal::{HardState, SnapshotRecord, Wal, WalOptions};
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
-use crate::log::say;
-use crate::migrate::wal_dir;
-use crate::stored::{check_exists, is_redb, lock, of_data_dir, open_redb};
-use crate::{copy, failed, patience};
+use crate::utl::log::say;
+use crate::utl::migrate::wal_dir;
+use crate::utl::stored::{check_exists, is_redb, lock, of_data_dir, open_redb};
+use crate::utl::{copy, failed, patience};
 
 /// The newest version of etcd that there is.
 const ETCD: &str = "etcd";

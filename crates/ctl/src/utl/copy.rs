@@ -8,9 +8,9 @@ use etched_backend::{Backend, Batch, Durability, ReadView, Table};
 use etched_bolt::{BoltFile, Content, EncodeError, Encoder, PageSize, Plan};
 use etched_disk::{Appender, Disk as _, DiskFile, RealDisk};
 
-use crate::failed;
 use crate::failure::{Exit, Failure};
-use crate::stored::text_of_read;
+use crate::utl::failed;
+use crate::utl::stored::text_of_read;
 
 /// Bytes of one batch.
 const BATCH_BYTES: usize = 8 << 20;
@@ -38,7 +38,7 @@ pub(crate) fn tables(view: &dyn ReadView, tables: &[Table], backend: &impl Backe
 /// Writes the tables of a view to an empty file, in etcd's form, and syncs it.
 pub(crate) fn to_bolt(view: &impl ReadView, file: &dyn DiskFile) -> Result<(), Failure> {
     let layout = etched_bolt::plan_tables(view, PageSize::USUAL).map_err(failed)?;
-    let bar = crate::progress::bar("writing", layout.file_bytes());
+    let bar = crate::utl::progress::bar("writing", layout.file_bytes());
     let mut appender = Appender::new(file, 0);
     let mut result = Ok(());
     let encoded = etched_bolt::encode_tables(view, layout, CHUNK_BYTES, |chunk| {

@@ -5,10 +5,10 @@ use etched_disk::{Disk as _, RealDisk};
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
-use crate::log::say;
-use crate::stored::{Stored, check_exists, of_data_dir};
 use crate::text::size;
-use crate::{copy, failed, patience};
+use crate::utl::log::say;
+use crate::utl::stored::{Stored, check_exists, of_data_dir};
+use crate::utl::{copy, failed, patience};
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let data_dir = args.text("data-dir");

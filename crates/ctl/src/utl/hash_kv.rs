@@ -4,9 +4,9 @@ use etched_state_machine::{HashKv, HashPlan, Options, StateMachine};
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
-use crate::print::{Cell, Format};
-use crate::stored::{Stored, check_exists};
-use crate::{failed, path_of, patience};
+use crate::utl::print::{Cell, Format};
+use crate::utl::stored::{Stored, check_exists};
+use crate::utl::{failed, path_of, patience};
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let format = Format::of(args)?;

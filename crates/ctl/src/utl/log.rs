@@ -9,7 +9,7 @@ use crate::text::time::timestamp;
 /// Prints a line; the values of fields are anything that has a form in JSON.
 macro_rules! say {
     ($level:literal, $message:expr $(, $name:literal => $value:expr)* $(,)?) => {
-        eprintln!("{}", $crate::log::line(
+        eprintln!("{}", $crate::utl::log::line(
             $level, concat!(file!(), ":", line!()), $message, &[$(($name, serde_json::Value::from($value))),*],
         ))
     };

@@ -17,9 +17,9 @@ use etched_wal::{SnapshotRecord, Wal, WalOptions};
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
-use crate::log::say;
-use crate::stored::{check_exists, is_redb, lock, of_data_dir, open_redb, text_of_read};
-use crate::{copy, failed, patience};
+use crate::utl::log::say;
+use crate::utl::stored::{check_exists, is_redb, lock, of_data_dir, open_redb, text_of_read};
+use crate::utl::{copy, failed, patience};
 
 const OLDEST: Version = Version::new(3, 5, 0);
 const NEWEST: Version = Version::new(3, 7, 0);

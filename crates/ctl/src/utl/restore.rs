@@ -18,13 +18,13 @@ use etched_wal::{Entry, HardState, SnapshotRecord, Wal, WalOptions};
 use prost::Message as _;
 
 use crate::args::Args;
-use crate::cluster::Cluster;
 use crate::failure::{Exit, Failure, text_of_io};
-use crate::log::say;
-use crate::progress::Watched;
-use crate::stored::{Stored, is_redb, of_data_dir, text_of_read};
 use crate::text::number;
-use crate::{copy, failed, path_of, patience};
+use crate::utl::cluster::Cluster;
+use crate::utl::log::say;
+use crate::utl::progress::Watched;
+use crate::utl::stored::{Stored, is_redb, of_data_dir, text_of_read};
+use crate::utl::{copy, failed, path_of, patience};
 
 /// The kind of an entry that changes the cluster.
 const CONF_CHANGE: u64 = 1;

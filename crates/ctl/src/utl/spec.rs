@@ -1,40 +1,12 @@
-//! The commands and their flags, as data. Parsing, help and completion read these tables.
+//! The commands of etchedutl and their flags, as data.
 
-/// A flag.
-#[derive(Debug)]
-pub(crate) struct Flag {
-    pub(crate) name: &'static str,
-    pub(crate) short: Option<u8>,
-    pub(crate) kind: Kind,
-    /// In the form in which it would be typed.
-    pub(crate) default: &'static str,
-    pub(crate) about: &'static str,
-}
+use crate::table::{Flag, Kind, Program, family, flag, leaf, switch};
 
-/// What a flag's value looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Takes a value only behind an equals sign.
-    Bool,
-    Int,
-    Uint,
-    Duration,
-    Text,
-    /// Separated by commas; a repeated flag adds to it.
-    List,
-}
+/// A command, or a family of commands.
+type Command = crate::table::Command<Action>;
 
-/// A command, or a family of commands if it has no action.
-#[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    /// The arguments, for the usage line.
-    pub(crate) arguments: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) flags: &'static [Flag],
-    pub(crate) action: Option<Action>,
-    pub(crate) children: &'static [Self],
-}
+/// The program.
+pub(crate) const PROGRAM: Program<Action> = Program { root: &ROOT, globals: GLOBAL_FLAGS };
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +23,6 @@ pub(crate) enum Action {
     Help,
 }
 
-const fn flag(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Flag {
-    Flag { name, short: None, kind, default, about }
-}
-
-const fn leaf(
-    name: &'static str,
-    arguments: &'static str,
-    about: &'static str,
-    flags: &'static [Flag],
-    action: Action,
-) -> Command {
-    Command { name, arguments, about, flags, action: Some(action), children: &[] }
-}
-
 /// The flags of all commands.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     flag("timeout", Kind::Duration, "10s", "how long to wait for a file that is in use, 0 for ever"),
@@ -76,10 +34,6 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         about: "output format (fields, json, protobuf, simple, table)",
     },
 ];
-
-/// The flag that every command has.
-pub(crate) const HELP_FLAG: Flag =
-    Flag { name: "help", short: Some(b'h'), kind: Kind::Bool, default: "false", about: "show this text" };
 
 const DATA_DIR: Flag = flag("data-dir", Kind::Text, "", "data directory of a member that has stopped");
 const WAL_DIR: Flag =
@@ -97,9 +51,9 @@ const RESTORE_FLAGS: &[Flag] = &[
         "10737418240",
         "has no effect, nothing is mapped into memory",
     ),
-    flag("mark-compacted", Kind::Bool, "false", "mark the raised revision as compacted (needed to raise it)"),
+    switch("mark-compacted", "mark the raised revision as compacted (needed to raise it)"),
     flag("name", Kind::Text, "default", "name of this member"),
-    flag("skip-hash-check", Kind::Bool, "false", "accept a file without checksum, such as a copied database"),
+    switch("skip-hash-check", "accept a file without checksum, such as a copied database"),
     flag("wal-dir", Kind::Text, "", "directory of the log (in the data directory, unless given)"),
 ];
 
@@ -134,25 +88,17 @@ pub(crate) const ROOT: Command = Command {
             "Marks the database of a stopped member with the version of another etcd",
             &[
                 DATA_DIR,
-                flag(
-                    "force",
-                    Kind::Bool,
-                    "false",
-                    "mark it even if the log holds what that version does not know",
-                ),
+                switch("force", "mark it even if the log holds what that version does not know"),
                 flag("target-version", Kind::Text, "", "version of the form X.Y, at least 3.5"),
                 WAL_DIR,
             ],
             Action::Migrate,
         ),
         leaf("options", "", "Shows the flags of all commands", &[], Action::Options),
-        Command {
-            name: "snapshot",
-            arguments: "",
-            about: "Looks at snapshots and restores them",
-            flags: &[],
-            action: None,
-            children: &[
+        family(
+            "snapshot",
+            "Looks at snapshots and restores them",
+            &[
                 leaf(
                     "restore",
                     "<filename>",
@@ -168,13 +114,7 @@ pub(crate) const ROOT: Command = Command {
                     Action::SnapshotStatus,
                 ),
             ],
-        },
+        ),
         leaf("version", "", "Prints the version", &[], Action::Version),
     ],
 };
-
-/// What the tests of the shared parser name; they are run with the other program, whose flags these are.
-#[cfg(test)]
-pub(crate) const GET_FLAGS: &[Flag] = &[];
-#[cfg(test)]
-pub(crate) const MIRROR_FLAGS: &[Flag] = &[];

@@ -12,10 +12,10 @@ use prost::Message as _;
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
-use crate::print::{Cell, Format};
-use crate::stored::{Stored, check_exists, text_of_read};
 use crate::text::size;
-use crate::{failed, path_of, patience};
+use crate::utl::print::{Cell, Format};
+use crate::utl::stored::{Stored, check_exists, text_of_read};
+use crate::utl::{failed, path_of, patience};
 
 /// The bytes of a revision in a key of the bucket `key`, and behind a deletion's.
 const REVISION_BYTES: usize = 17;

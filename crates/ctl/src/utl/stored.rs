@@ -7,9 +7,9 @@ use etched_backend::{Backend as _, OpenError, ReadView, RedbBackend, RedbOptions
 use etched_bolt::{BoltFile, FileView, ReadError};
 use etched_disk::{Disk, DiskLock, RealDisk};
 
-use crate::failed;
 use crate::failure::{Exit, Failure, text_of_io};
-use crate::progress::Watched;
+use crate::utl::failed;
+use crate::utl::progress::Watched;
 
 /// How long to wait between two attempts to get a file that is in use.
 const ATTEMPT_TIME: Duration = Duration::from_millis(50);
