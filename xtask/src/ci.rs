@@ -105,18 +105,49 @@ fn test() -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().context("a pipe was asked for")?;
-    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+    let mut tests = Tests::default();
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        println!("{line}");
-        let count = |what: &str| count_before(&line, what);
-        (passed, failed, ignored) =
-            (passed + count(" passed"), failed + count(" failed"), ignored + count(" ignored"));
+        if tests.read(&line) {
+            println!("{line}");
+        }
     }
     let status = child.wait()?;
-    println!("tests: {passed} passed, {failed} failed, {ignored} ignored");
+    for line in &tests.failures {
+        println!("{line}");
+    }
+    println!("tests: {} passed, {} failed, {} ignored", tests.passed, tests.failed, tests.ignored);
     ensure!(status.success(), "tests fail");
     Ok(())
+}
+
+/// What the output of libtest says so far.
+#[derive(Default)]
+struct Tests {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// What the failed tests printed, to be shown again where a reader looks first: at the end.
+    failures: Vec<String>,
+    is_failure: bool,
+}
+
+impl Tests {
+    /// How much of the failures is kept.
+    const FAILURE_LINES: usize = 1_000;
+
+    /// Takes a line; whether it is worth showing, which thousands of passed tests are not.
+    fn read(&mut self, line: &str) -> bool {
+        self.passed += count_before(line, " passed");
+        self.failed += count_before(line, " failed");
+        self.ignored += count_before(line, " ignored");
+        self.is_failure |= line.starts_with("---- ");
+        self.is_failure &= !line.starts_with("test result: ");
+        if self.is_failure && self.failures.len() < Self::FAILURE_LINES {
+            self.failures.push(line.to_owned());
+        }
+        !(line.starts_with("test ") && line.ends_with(" ... ok"))
+    }
 }
 
 /// The number before `what` in a line such as "test result: ok. 12 passed; 0 failed; 0 ignored".
@@ -152,5 +183,25 @@ mod tests {
             "test result: ok. 12 passed; 3 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.1s";
         assert_eq!([" passed", " failed", " ignored"].map(|what| count_before(line, what)), [12, 3, 4]);
         assert_eq!(count_before("running 12 passed", " passed"), 0);
+    }
+
+    #[test]
+    fn failures_are_told_again_at_the_end() {
+        let output = [
+            "test one ... ok",
+            "test two ... FAILED",
+            "failures:",
+            "---- two stdout ----",
+            "left is not right",
+            "failures:",
+            "    two",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+            "Running another",
+        ];
+        let mut tests = Tests::default();
+        let shown = output.map(|line| tests.read(line));
+        assert_eq!(shown.iter().position(|shown| !shown), Some(0));
+        assert_eq!(tests.failures, output[3..7]);
+        assert_eq!((tests.passed, tests.failed), (1, 1));
     }
 }
