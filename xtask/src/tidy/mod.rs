@@ -4,6 +4,7 @@
 
 mod arrows;
 mod licences;
+mod regressions;
 mod scan;
 mod source;
 
@@ -58,6 +59,7 @@ fn findings() -> Result<Vec<Finding>> {
     findings.extend(licences::check(&metadata)?);
     findings.extend(check_blobs(&files)?);
     findings.extend(check_readmes(&files));
+    findings.extend(regressions::check()?);
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
         let text = std::fs::read_to_string(workspace::root().join(file))?;
         findings.extend(source::check(file, &text));

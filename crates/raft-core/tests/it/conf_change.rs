@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use etched_raft_core::{
-    ConfChange, ConfChangeError, ConfChangeKind, ConfState, ProposeError, RaftCore, Role, SnapshotMeta,
+    ConfChange, ConfChangeError, ConfChangeKind, ConfState, MessageKind, ProposeError, RaftCore, Role,
+    SnapshotMeta,
 };
 
 use crate::cluster::{Cluster, Disk};
+use crate::forged::Forged;
 
 fn change(kind: ConfChangeKind, node_id: u64) -> ConfChange {
     ConfChange { id: 7, kind, node_id, context: Bytes::from_static(b"{}") }
@@ -137,4 +139,22 @@ fn a_restart_takes_the_configuration_from_where_it_was_applied() {
         etched_raft_core::Config { applied: disk.entries.len() as u64, ..etched_raft_core::Config::new(1) };
     let core = RaftCore::new(config, restored).unwrap();
     assert_eq!(*core.conf_state(), conf_state);
+}
+
+#[test]
+fn a_learner_does_not_lead_although_it_is_told_to() {
+    // etcd issue 10822.
+    let mut cluster = Cluster::from_log(1);
+    propose(&mut cluster, 1, ConfChangeKind::AddLearnerNode, 2);
+    cluster.join(2, Disk::default());
+    propose(&mut cluster, 1, ConfChangeKind::UpdateNode, 2);
+    let term = cluster.node(2).core.status().term;
+    cluster.input(1, |core| core.transfer_leader(2));
+    cluster.settle();
+    let told = Forged::default().number(1, MessageKind::TimeoutNow.number()).number(2, 2).number(3, 1);
+    let told = told.number(4, term).message();
+    let _refused_or_ignored = cluster.input(2, |core| core.step(told));
+    cluster.settle();
+    assert_eq!((cluster.node(2).role, cluster.node(2).core.status().term), (Role::Follower, term));
+    assert!(cluster.node(1).is_leader());
 }

@@ -434,3 +434,24 @@ fn an_alarm_of_one_member_counts_for_all() {
     world.call(leader, alarm(2, other)).unwrap();
     world.put(leader, "a", "1");
 }
+
+#[test]
+fn force_new_cluster_drops_learners_too() {
+    // etcd issues 12288 and 20896, the latter with a snapshot just made.
+    let (mut world, leader) = World::with_leader(3, 230);
+    world.fill(leader, 0..20);
+    let learner = join(&mut world, leader, 4, true);
+    world.run(SECOND);
+    for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+        world.crash(id);
+    }
+    let disk = world.stopped.remove(&leader).unwrap();
+    world.start_with(leader, disk, true);
+    world.run(5 * SECOND);
+    assert_eq!(world.leader(), Some(leader));
+    let members = world.node(leader).member.members();
+    assert_eq!(members.iter().map(|member| member.id).collect::<Vec<_>>(), [leader]);
+    assert!(world.node(leader).member.removed().contains(&learner));
+    world.put(leader, "after", "1");
+    assert_eq!(world.range(leader, local()).unwrap().len(), 21);
+}

@@ -195,3 +195,31 @@ fn the_description_names_every_path_and_only_known_schemas() {
         assert!(described["components"]["schemas"][name].is_object(), "{name}");
     }
 }
+
+#[test]
+fn a_websocket_carries_large_messages() {
+    // etcd issue 12402: messages of more than 64 KB.
+    let served = serve(FakeApi::new(script), "");
+    let stream = TcpStream::connect(served.client).unwrap();
+    let (mut socket, _) = tungstenite::client(format!("ws://{}/v3/kv/put", served.client), stream).unwrap();
+    let value = "YWJj".repeat(50_000);
+    socket.send(Message::text(format!("{{\"key\":\"YQ==\",\"value\":\"{value}\"}}"))).unwrap();
+    let answer = socket.read().unwrap().into_text().unwrap();
+    assert!(answer.contains("\"revision\":\"10\""), "{answer}");
+    let Some(Request::Propose(etched_state_machine::Command::Put(put))) =
+        served.api.requests.lock().unwrap().pop()
+    else {
+        panic!("a put was sent")
+    };
+    assert_eq!(put.value.len(), 150_000);
+    served.stop_now();
+}
+
+#[test]
+fn no_path_stands_for_two_methods() {
+    // etcd issue 16490: two of them did.
+    let mut paths: Vec<_> = super::routes::ROUTES.iter().map(|(path, _, _)| path).collect();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), super::routes::ROUTES.len());
+}

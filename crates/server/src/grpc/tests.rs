@@ -514,3 +514,17 @@ async fn without_a_leader_only_those_who_want_one_are_refused() {
     assert_eq!((error.code(), error.message()), (Code::Unavailable, "etcdserver: no leader"));
     served.stop().await;
 }
+
+#[tokio::test]
+async fn an_election_without_its_leader_is_refused() {
+    // etcd issue 9379: it crashed.
+    use etched_proto::v3electionpb::{ProclaimRequest, ResignRequest, election_client::ElectionClient};
+    let served = serve(FakeApi::new(|request| panic!("nothing is asked for: {request:?}")), "");
+    let mut election = ElectionClient::new(served.channel().await);
+    let proclaimed = election.proclaim(ProclaimRequest { leader: None, value: Bytes::new() }).await;
+    let resigned = election.resign(ResignRequest { leader: None }).await;
+    for error in [proclaimed.unwrap_err(), resigned.unwrap_err()] {
+        assert_eq!((error.code(), error.message()), (Code::Unknown, "\"leader\" field must be provided"));
+    }
+    served.stop().await;
+}

@@ -311,3 +311,27 @@ fn https_urls_are_spoken_with_by_tls_alone() {
     assert!(asker.runtime.block_on(with.versions(&urls)).is_ok());
     assert_eq!(*host.lock().unwrap(), "127.0.0.1");
 }
+
+#[test]
+fn the_client_follows_no_redirect() {
+    // etcd issue 16986: it would carry a token to wherever an answer points.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("http://{}/members/promote/9", elsewhere.local_addr().unwrap());
+    let redirecting = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", redirecting.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = redirecting.accept().unwrap();
+        let mut head = [0; 4096];
+        assert!(stream.read(&mut head).unwrap() > 0);
+        let answer = "HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\nconnection: close\r\n";
+        stream.write_all(format!("{answer}location: {location}\r\n\r\n").as_bytes()).unwrap();
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = PeerClient::of_stranger(None);
+    assert!(runtime.block_on(client.promote(&[url], 9, None)).is_err());
+    answering.join().unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let error = elsewhere.accept().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "nobody has dialled");
+}

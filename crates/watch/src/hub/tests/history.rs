@@ -276,3 +276,18 @@ fn answers_for_a_stream_that_closed_are_dropped() {
     desk.hub.close(StreamId(2));
     assert_empty(&desk.hub);
 }
+
+#[test]
+fn a_watch_of_the_far_future_survives_a_snapshot() {
+    // etcd issue 9775.
+    let mut desk = Desk::new(HubOptions::default());
+    desk.create(1, watch_from(i64::MAX - 2));
+    desk.create(1, watch_from(7));
+    desk.settle();
+    desk.log.push(event(6, "c", 0));
+    desk.hub.on_restored(6);
+    expect(&desk.settle(), "");
+    desk.publish(&[&["d"]], 0);
+    expect(&desk.settle(), "1: events 1 @7: d7");
+    assert_eq!(desk.hub.counters().watchers, 2);
+}
