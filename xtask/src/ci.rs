@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{chaos, clients, compat, crash, mixed, tidy, v2, workspace};
+use crate::{chaos, clients, compat, crash, mixed, sim, tidy, v2, workspace};
 
 /// How long the comparison with etcd runs.
 const COMPAT_SECONDS: u64 = 120;
 /// How many requests of the v2 API are compared.
 const V2_REQUESTS: u64 = 2_000;
+/// How many seeds of the storage of a member are run.
+const STORAGE_SEEDS: u64 = 2_000;
 /// How often the server is killed.
 const KILLS: u64 = 12;
 /// How many members are tortured for how many minutes.
@@ -61,6 +63,7 @@ pub(crate) fn run() -> Result<()> {
     });
     steps.step("test", test);
     if steps.is_good() {
+        steps.step("sim --storage", || sim::run(&sim::Options::of_ci(STORAGE_SEEDS)));
         steps.step("release build", || cargo(&["build", "--release", "-p", "etched"]));
     }
     if steps.is_good() {

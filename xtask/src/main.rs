@@ -13,6 +13,7 @@ mod mixed;
 mod process;
 mod procfs;
 mod random;
+mod sim;
 mod tidy;
 mod v2;
 mod workspace;
@@ -50,6 +51,8 @@ enum Command {
     Mixed(mixed::Options),
     /// Compares the v2 API with an etcd that still has it, request by request.
     V2(v2::Options),
+    /// Runs the crates that ship under faults that a seed draws.
+    Sim(sim::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Failover(options) => chaos::failover::run(&options),
         Command::Mixed(options) => mixed::run(&options),
         Command::V2(options) => v2::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }

@@ -54,7 +54,7 @@ use std::sync::Arc;
 pub use atomic::{Appender, create_atomically, replace};
 pub use error::{DiskError, Operation};
 pub use real::RealDisk;
-pub use sim::{Faults, SimDisk};
+pub use sim::{Faults, SimDisk, Tear};
 
 /// The unit, in bytes, that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;

@@ -41,9 +41,20 @@ pub struct Faults {
     pub growth_bytes_max: Option<u64>,
 }
 
+/// What a power loss does to a sector that was being written.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tear {
+    /// It is written whole or not at all, as disks promise.
+    #[default]
+    Sectors,
+    /// It may be written up to some byte, or from some byte on, as poor media do.
+    Bytes,
+}
+
 #[derive(Debug)]
 struct State {
     random: Random,
+    tear: Tear,
     dirs: BTreeMap<PathBuf, Dir>,
     files: BTreeMap<FileId, Inode>,
     locks: BTreeSet<PathBuf>,
@@ -99,6 +110,7 @@ impl SimDisk {
     pub fn new(seed: u64) -> Self {
         Self::from_state(State {
             random: Random(seed),
+            tear: Tear::default(),
             dirs: BTreeMap::new(),
             files: BTreeMap::new(),
             locks: BTreeSet::new(),
@@ -125,6 +137,12 @@ impl SimDisk {
         state.counts = Counts::default();
     }
 
+    /// Chooses what power losses and failed syncs do to single sectors, in this life of the disk and those that
+    /// follow.
+    pub fn set_tear(&self, tear: Tear) {
+        self.state().tear = tear;
+    }
+
     /// How many changes (writes, syncs, lengths, names) were asked of this disk so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
@@ -142,8 +160,11 @@ impl SimDisk {
         let mut random = Random(seed ^ 0x05ee_d0fc_4a54_e5aa);
         let style = CrashStyle::draw(&mut random);
         let state = self.state();
-        let files =
-            state.files.iter().map(|(id, inode)| (*id, inode.after_crash(style, &mut random))).collect();
+        let files = state
+            .files
+            .iter()
+            .map(|(id, inode)| (*id, inode.after_crash(style, state.tear, &mut random)))
+            .collect();
         let dirs = state
             .dirs
             .iter()
@@ -157,8 +178,9 @@ impl SimDisk {
         let state = self.state();
         let mut random = Random(0);
         let files = state.files.iter();
-        let files =
-            files.map(|(id, inode)| (*id, inode.after_crash(CrashStyle::None, &mut random))).collect();
+        let files = files
+            .map(|(id, inode)| (*id, inode.after_crash(CrashStyle::None, state.tear, &mut random)))
+            .collect();
         let dirs = state.dirs.iter();
         let dirs =
             dirs.map(|(path, dir)| (path.clone(), dir.after_crash(CrashStyle::None, &mut random))).collect();
@@ -260,11 +282,26 @@ impl CrashStyle {
     }
 }
 
+impl CrashStyle {
+    /// Which bytes of a sector of `len` bytes are kept.
+    fn kept(self, len: usize, tear: Tear, random: &mut Random) -> (usize, usize) {
+        let torn = match (self, tear) {
+            (Self::Mixed, Tear::Bytes) => random.below(2) == 0,
+            (Self::Mixed, Tear::Sectors) | (Self::None | Self::All, _) => false,
+        };
+        if !torn {
+            return if self.keeps(random) { (0, len) } else { (0, 0) };
+        }
+        let at = usize::try_from(random.below(len as u64 + 1)).expect("no more than a sector's length");
+        if random.below(2) == 0 { (0, at) } else { (at, len) }
+    }
+}
+
 impl Inode {
-    fn after_crash(&self, style: CrashStyle, random: &mut Random) -> Self {
+    fn after_crash(&self, style: CrashStyle, tear: Tear, random: &mut Random) -> Self {
         let mut content = self.synced.clone();
         for change in &self.unsynced {
-            change.apply_torn(&mut content, style, random);
+            change.apply_torn(&mut content, style, tear, random);
         }
         Self { synced: content.clone(), content, unsynced: Vec::new() }
     }
@@ -278,12 +315,13 @@ impl Change {
         }
     }
 
-    fn apply_torn(&self, content: &mut Pages, style: CrashStyle, random: &mut Random) {
+    fn apply_torn(&self, content: &mut Pages, style: CrashStyle, tear: Tear, random: &mut Random) {
         match self {
             Self::Write { offset, bytes } => {
                 for (offset, piece) in sectors(bytes, *offset) {
-                    if style.keeps(random) {
-                        content.write(piece, offset);
+                    let (from, to) = style.kept(piece.len(), tear, random);
+                    if from < to {
+                        content.write(&piece[from..to], offset + from as u64);
                     }
                 }
             }
@@ -371,6 +409,7 @@ impl State {
         files.retain(|id, _| held.contains(id));
         Self {
             random,
+            tear: self.tear,
             dirs,
             files,
             locks: BTreeSet::new(),
@@ -476,7 +515,7 @@ impl State {
         let inode = self.files.get_mut(&id).expect("an open file exists");
         for change in std::mem::take(&mut inode.unsynced) {
             if fails {
-                change.apply_torn(&mut inode.synced, CrashStyle::Mixed, &mut self.random);
+                change.apply_torn(&mut inode.synced, CrashStyle::Mixed, self.tear, &mut self.random);
             } else {
                 change.apply(&mut inode.synced);
             }

@@ -6,6 +6,7 @@
 //!
 //! - [`random`] is where all choices come from: one stream for each purpose, so that a choice more in one place
 //!   moves nothing in another.
+//! - [`storage`] is the storage of one member alone, much faster than a cluster.
 //!
 //! What the crate refuses: clocks, threads and randomness of the machine it runs on.
 //!
@@ -18,3 +19,4 @@
 //! ```
 
 pub mod random;
+pub mod storage;

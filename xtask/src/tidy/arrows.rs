@@ -104,7 +104,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "etched-proto",
         ],
     ),
-    ("xtask", &["etched-client", "etched-model", "etched-proto"]),
+    ("xtask", &["etched-client", "etched-model", "etched-proto", "etched-sim"]),
 ];
 
 /// Packages that know sockets and an async runtime; nothing below them may.

@@ -170,3 +170,23 @@ fn equal_seeds_give_equal_crashes() {
     assert_eq!(image(9), image(9));
     assert!((0..20).any(|seed| image(seed) != image(9)));
 }
+
+#[test]
+fn poor_media_tear_a_sector_at_a_byte() {
+    let disk = SimDisk::new(3);
+    disk.set_tear(Tear::Bytes);
+    disk.create_dir(Path::new("/d")).unwrap();
+    let file = disk.create(Path::new("/d/f")).unwrap();
+    file.write_at(&[1; 512], 0).unwrap();
+    file.sync_data().unwrap();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    file.write_at(&[2; 512], 0).unwrap();
+    let mut changes_seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let content = disk.crash_image(seed).contents(Path::new("/d/f")).unwrap();
+        let borders = content.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!(borders <= 1, "one place at most");
+        changes_seen.insert((content[0], content[511]));
+    }
+    assert_eq!(changes_seen.into_iter().collect::<Vec<_>>(), [(1, 1), (1, 2), (2, 1), (2, 2)]);
+}

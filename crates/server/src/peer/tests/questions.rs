@@ -333,5 +333,5 @@ fn the_client_follows_no_redirect() {
     answering.join().unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let error = elsewhere.accept().unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "nobody has dialled");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "nobody has dialled");
 }
