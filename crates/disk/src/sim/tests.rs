@@ -181,7 +181,7 @@ fn poor_media_tear_a_sector_at_a_byte() {
     file.sync_data().unwrap();
     disk.sync_dir(Path::new("/d")).unwrap();
     file.write_at(&[2; 512], 0).unwrap();
-    let mut changes_seen = std::collections::BTreeSet::new();
+    let mut changes_seen = BTreeSet::new();
     for seed in 0..200 {
         let content = disk.crash_image(seed).contents(Path::new("/d/f")).unwrap();
         let borders = content.windows(2).filter(|pair| pair[0] != pair[1]).count();
