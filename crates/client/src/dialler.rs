@@ -3,14 +3,18 @@
 //! What comes out speaks HTTP/2; TLS is done here rather than by tonic, so that a client can trust what tonic cannot
 //! be told to trust, and so that sockets can have it too.
 
+use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{self, Channel};
 
@@ -84,14 +88,80 @@ impl Dialler {
         Ok((connect(&self.address, tls).await?, &self.authority))
     }
 
-    /// Connects.
-    pub(crate) async fn dial(&self) -> Result<Channel, transport::Error> {
+    /// Connects, and waits until the server has said something.
+    ///
+    /// A server that does not like the client's certificate closes a connection that to the client looked open.
+    ///
+    /// # Errors
+    ///
+    /// Those of connecting, and of the connection until the server's first byte.
+    pub(crate) async fn dial(&self) -> Result<Channel, Box<dyn StdError + Send + Sync>> {
         let (address, tls) = (Arc::clone(&self.address), self.tls.clone());
+        let (first, heard) = oneshot::channel();
+        let first = Arc::new(Mutex::new(Some(first)));
         let connector = tower::service_fn(move |_origin: Uri| {
-            let (address, tls) = (Arc::clone(&address), tls.clone());
-            async move { connect(&address, tls).await.map(TokioIo::new) }
+            let (address, tls, first) = (Arc::clone(&address), tls.clone(), Arc::clone(&first));
+            async move {
+                let wire = connect(&address, tls).await?;
+                let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                io::Result::Ok(TokioIo::new(Listened { wire, first }))
+            }
         });
-        self.target.connect_with_connector(connector).await
+        let channel = self.target.connect_with_connector(connector).await?;
+        heard.await.unwrap_or_else(|_gone| Err(io::ErrorKind::ConnectionAborted.into()))?;
+        Ok(channel)
+    }
+}
+
+/// A stream of bytes that tells how its first read went.
+struct Listened {
+    wire: Box<dyn Wire>,
+    first: Option<oneshot::Sender<io::Result<()>>>,
+}
+
+impl AsyncRead for Listened {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let outcome = ready!(Pin::new(&mut self.wire).poll_read(cx, into));
+        if let Some(first) = self.first.take() {
+            let told = match &outcome {
+                Ok(()) if into.filled().len() == before => Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            let _nobody_dials_any_longer = first.send(told);
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl AsyncWrite for Listened {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write_vectored(cx, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads endpoints as users write them: `host:port`, `http://host:port`, `https://host:port`, `unix:///path`.
+//! Reads endpoints as users write them: `host:port`, `http://host:port`, `https://host:port`, `unix:///path`, `unix:path`.
 
 use std::path::PathBuf;
 
@@ -36,13 +36,14 @@ pub(crate) enum Security {
 impl Endpoint {
     /// Reads one endpoint.
     pub(crate) fn parse(given: &str) -> Result<Self, Error> {
-        let parsed = match given.trim().split_once("://") {
-            None => tcp(given.trim()).map(|address| (address, Security::AsConfigured)),
-            Some(("http", rest)) => tcp(rest).map(|address| (address, Security::Plain)),
-            Some(("https", rest)) => tcp(rest).map(|address| (address, Security::Tls)),
-            Some(("unix", path)) => unix(path).map(|address| (address, Security::AsConfigured)),
-            Some(("unixs", path)) => unix(path).map(|address| (address, Security::Tls)),
-            Some(_) => Err("the scheme must be http, https, unix or unixs"),
+        let text = given.trim();
+        let parsed = match (socket(text), text.split_once("://")) {
+            (Some(("unixs", path)), _) => unix(path).map(|address| (address, Security::Tls)),
+            (Some((_, path)), _) => unix(path).map(|address| (address, Security::AsConfigured)),
+            (None, None) => tcp(text).map(|address| (address, Security::AsConfigured)),
+            (None, Some(("http", rest))) => tcp(rest).map(|address| (address, Security::Plain)),
+            (None, Some(("https", rest))) => tcp(rest).map(|address| (address, Security::Tls)),
+            (None, Some(_)) => Err("the scheme must be http, https, unix or unixs"),
         };
         match parsed {
             Ok((address, security)) => Ok(Self { given: given.to_owned(), address, security }),
@@ -63,14 +64,23 @@ impl Endpoint {
         }
     }
 
-    /// What requests say that they are sent to.
+    /// What requests say that they are sent to: of a socket the name of its file, if that can be said.
     pub(crate) fn authority(&self) -> String {
         match &self.address {
             Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
+            Address::Unix(path) => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                file.parse::<Authority>().map_or_else(|_| "localhost".to_owned(), |name| name.to_string())
+            }
         }
     }
+}
+
+/// The scheme and the path of a socket; the slashes between them may be left out.
+fn socket(text: &str) -> Option<(&str, &str)> {
+    let (scheme, path) = text.split_once(':').filter(|(scheme, _)| ["unix", "unixs"].contains(scheme))?;
+    Some((scheme, path.strip_prefix("//").unwrap_or(path)))
 }
 
 fn tcp(text: &str) -> Result<Address, &'static str> {
@@ -124,6 +134,19 @@ mod tests {
     fn a_unix_socket_is_a_path() {
         assert_eq!(parse("unix:///run/e.sock"), ("/run/e.sock as e.sock".to_owned(), Security::AsConfigured));
         assert_eq!(parse("unixs://localhost:m1"), ("localhost:m1 as localhost".to_owned(), Security::Tls));
+        assert_eq!(
+            parse("unix:localhost:1"),
+            ("localhost:1 as localhost".to_owned(), Security::AsConfigured)
+        );
+        assert_eq!(parse("unixs:./e.sock"), ("./e.sock as e.sock".to_owned(), Security::Tls));
+    }
+
+    #[test]
+    fn requests_to_a_socket_name_its_file() {
+        let authority = |given| Endpoint::parse(given).unwrap().authority();
+        assert_eq!(authority("unix:localhost:20000"), "localhost:20000");
+        assert_eq!(authority("unixs:///run/e.sock"), "e.sock");
+        assert_eq!(authority("unix:///run/a socket"), "localhost", "not a name that HTTP knows");
     }
 
     #[test]
@@ -137,5 +160,6 @@ mod tests {
         );
         assert!(reason("http://a:1/v3").contains("nothing but a host and a port"));
         assert!(reason("unix://").contains("the path of the socket is missing"));
+        assert!(reason("unix:").contains("the path of the socket is missing"));
     }
 }

@@ -183,7 +183,7 @@ impl Pool {
         }
         let channel = match timeout(self.dial_timeout, slot.dialler.dial()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(Arc::new(error)),
+            Ok(Err(error)) => return Err(error.into()),
             Err(elapsed) => return Err(Arc::new(elapsed)),
         };
         let dial = self.dials.fetch_add(1, Ordering::Relaxed);

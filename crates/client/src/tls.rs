@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// Settings of TLS, as [`Options::tls`](crate::Options) takes them; clones share their certificates.
 ///
@@ -145,11 +147,14 @@ impl TlsBuilder {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("the provider supports the default versions");
-        let roots = self.authorities.as_deref().map(roots_of).transpose()?;
-        let builder = if self.unverified {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-        } else {
-            builder.with_root_certificates(roots.unwrap_or_else(roots_of_the_system))
+        let trusted = self.authorities.as_deref().map(|pem| TrustedServer::of(pem, &provider));
+        let trusted = trusted.transpose()?;
+        let builder = match trusted {
+            _ if self.unverified => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            }
+            None => builder.with_root_certificates(roots_of_the_system()),
+            Some(trusted) => builder.dangerous().with_custom_certificate_verifier(Arc::new(trusted)),
         };
         let mut config = match self.identity {
             None => builder.with_no_client_auth(),
@@ -176,17 +181,85 @@ fn certificates_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Erro
     if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) }
 }
 
-fn roots_of(pem: &[u8]) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates_of(pem).map_err(|e| TlsError::Authorities(e.into()))?);
-    if roots.is_empty() { Err(TlsError::NoAuthority) } else { Ok(roots) }
-}
-
 /// What the operating system trusts; if that is nothing, no server is trusted.
 fn roots_of_the_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
+}
+
+/// Trusts servers whose certificate leads to an authority, or is itself in the list of authorities.
+///
+/// The latter is refused by webpki if the certificate may sign others; Go trusts it, and so do we.
+#[derive(Debug)]
+struct TrustedServer {
+    chains: Arc<WebPkiServerVerifier>,
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+impl TrustedServer {
+    fn of(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let authorities = certificates_of(pem).map_err(|e| TlsError::Authorities(e.into()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        if roots.is_empty() {
+            return Err(TlsError::NoAuthority);
+        }
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let chains = chains.build().map_err(|e| TlsError::Authorities(e.into()))?;
+        Ok(Self { chains, authorities })
+    }
+
+    /// Whether all that is wrong with a certificate is that it may sign others.
+    ///
+    /// By then its time has been checked.
+    fn is_only_an_authority(error: &rustls::Error) -> bool {
+        const WEBPKI: &str = "CaUsedAsEndEntity";
+        matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other)) if other.to_string() == WEBPKI)
+    }
+}
+
+impl ServerCertVerifier for TrustedServer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let outcome =
+            self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match outcome {
+            Err(error) if Self::is_only_an_authority(&error) && self.authorities.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// Trusts every server, and checks only that it has the key of the certificate that it shows.
@@ -230,6 +303,8 @@ impl ServerCertVerifier for AnyServer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -244,6 +319,28 @@ mod tests {
         assert!(matches!(key, TlsError::Key(_)));
         let name = Tls::builder().server_name("a b").build().unwrap_err();
         assert_eq!(name.to_string(), r#""a b" is no name of a server"#);
+    }
+
+    #[test]
+    fn an_authority_that_is_trusted_itself_may_serve_under_its_names_and_in_its_time() {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["etcd.test".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let own = params.self_signed(&key).unwrap();
+        let other = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let trusted = TrustedServer::of(own.pem().as_bytes(), &provider).unwrap();
+        let outcome = |certificate: &rcgen::Certificate, name: &'static str, year: u64| {
+            let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 365 * 86_400));
+            let name = ServerName::try_from(name).unwrap();
+            trusted.verify_server_cert(certificate.der(), &[], &name, &[], now).map(drop)
+        };
+        outcome(&own, "etcd.test", 2025).unwrap();
+        outcome(&own, "other.test", 2025).unwrap_err();
+        outcome(&own, "etcd.test", 2035).unwrap_err();
+        outcome(&other, "etcd.test", 2025).unwrap_err();
     }
 
     #[test]

@@ -208,13 +208,16 @@ pub(crate) fn child_of<A>(command: &'static Command<A>, name: &[u8]) -> Option<&
 }
 
 /// The place of the first word that is neither a flag nor a flag's value.
+///
+/// A flag that is not known here may be one of the command that is yet to be found; as in etcdctl it is taken for one
+/// with a value, unless that is behind an equals sign.
 fn first_positional(flags: &[&'static [Flag]], words: &[Vec<u8>]) -> Option<usize> {
     let takes_next = |word: &[u8]| match word {
-        [b'-', b'-', name @ ..] => {
-            find(flags, |flag| flag.name.as_bytes() == name).is_some_and(|flag| flag.kind != Kind::Bool)
+        [b'-', b'-', name @ ..] if !name.contains(&b'=') => {
+            find(flags, |flag| flag.name.as_bytes() == name).is_none_or(|flag| flag.kind != Kind::Bool)
         }
         [b'-', short] => {
-            find(flags, |flag| flag.short == Some(*short)).is_some_and(|flag| flag.kind != Kind::Bool)
+            find(flags, |flag| flag.short == Some(*short)).is_none_or(|flag| flag.kind != Kind::Bool)
         }
         _ => false,
     };
@@ -323,6 +326,14 @@ mod tests {
         assert_eq!(path("en st"), "endpoint status |  | ");
         assert_eq!(path("get get"), "get | get | ");
         assert_eq!(path("-- get"), " | -- get | ");
+    }
+
+    #[test]
+    fn flags_of_the_command_may_stand_before_it() {
+        assert_eq!(path("--consistency s get a"), "get | --consistency s a | ");
+        assert_eq!(path("--prefix=true get a"), "get | --prefix=true a | ");
+        assert_eq!(path("--prefix get get a"), "get | --prefix get a | ", "the value that it seems to have");
+        assert_eq!(path("-z lease list"), " | -z lease list | list");
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(crate) fn run(program: &str, words: &[Vec<u8>]) -> Result<(), Failure> {
 fn with_client(action: Action, mut args: Args) -> Result<(), Failure> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let is_watch = matches!(action, Action::Watch);
+    let variables =
+        variables.filter(|(name, _)| !(is_watch && env::WATCH_VARIABLES.contains(&name.as_str())));
     for warning in env::apply(&mut args, variables)? {
         eprintln!("{warning}");
     }

@@ -8,6 +8,9 @@ use crate::table::Flag;
 
 const PREFIX: &str = "ETCDCTL_";
 
+/// What `watch` reads instead of its arguments: the key, and the end of the range.
+pub(crate) const WATCH_VARIABLES: [&str; 2] = ["ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
+
 /// The variable of a flag.
 pub(crate) fn name_of(flag: &Flag) -> String {
     format!("{PREFIX}{}", flag.name.replace('-', "_").to_uppercase())

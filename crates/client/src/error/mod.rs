@@ -241,6 +241,8 @@ impl Failure {
         }
         let passing = match &self.error {
             Error::Broken { .. } => true,
+            // It passes within seconds, if at all; whoever asked may rather want to know.
+            Error::Server { kind: ErrorKind::Unhealthy, .. } => false,
             Error::Server { code, kind, .. } => {
                 *code == Code::Unavailable || *kind == ErrorKind::NotSupportedForLearner
             }
@@ -360,6 +362,13 @@ mod tests {
     fn a_refusal_for_want_of_a_leader_is_tried_again_elsewhere() {
         let failure = refusal(Code::Unavailable, ErrorKind::NoLeader.text());
         assert!(failure.may_retry(Effect::Change) && failure.is_of_the_member());
+    }
+
+    #[test]
+    fn an_unhealthy_cluster_is_told_at_once() {
+        let failure = refusal(Code::Unavailable, "etcdserver: unhealthy cluster");
+        assert!(!failure.may_retry(Effect::Change) && !failure.may_retry(Effect::Read));
+        assert_eq!(failure.error.fate(), Fate::NotExecuted);
     }
 
     #[test]

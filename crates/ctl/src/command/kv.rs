@@ -93,7 +93,6 @@ fn sorted(get: Get, order: &str, target: &str) -> Result<Get, Failure> {
     let order_of = match order.to_uppercase().as_str() {
         "ASCEND" => SortOrder::Ascend,
         "DESCEND" => SortOrder::Descend,
-        "" if target_of.is_some() => SortOrder::Ascend,
         "" => SortOrder::None,
         _ => return Err(Failure::new(Exit::Unsupported, format!("bad sort order {order}"))),
     };

@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use super::child::{not_started, os_words, status_text};
 use super::{Context, write};
 use crate::args::Args;
+use crate::env::WATCH_VARIABLES;
 use crate::failure::{Exit, Failure, text_of};
 use crate::output::{Answer, WatchAnswer, event_name};
 use crate::spec::WATCH_FLAGS;
@@ -25,18 +26,15 @@ struct Request {
 }
 
 pub(super) async fn watch(context: Context) -> Result<(), Failure> {
-    let key = |name: &str| std::env::var_os(name).filter(|key| !key.is_empty()).map(os_bytes);
-    let request = if context.args.bool("interactive") {
-        None
-    } else {
-        Some(request_of(&context.args, key("ETCDCTL_WATCH_KEY"), key("ETCDCTL_WATCH_RANGE_END"))?)
-    };
+    let environment = Environment::of(|name| std::env::var_os(name).map(os_bytes))?;
+    let request =
+        if context.args.bool("interactive") { None } else { Some(request_of(&context.args, &environment)?) };
     let mut options = context.options()?;
     options.request_timeout = None;
     options.require_leader = true;
     let client = super::connect(&context.endpoints, options).await?;
     let Some(request) = request else {
-        return LocalSet::new().run_until(interactive(Rc::new(context), client)).await;
+        return LocalSet::new().run_until(interactive(Rc::new(context), client, environment)).await;
     };
     let (_never_asked, progress) = watch::channel(());
     follow(&context, &client, request, progress).await?;
@@ -47,13 +45,42 @@ fn os_bytes(text: std::ffi::OsString) -> Vec<u8> {
     std::os::unix::ffi::OsStringExt::into_vec(text)
 }
 
+/// The keys to watch that the environment names, for the command line and for all lines of the interactive mode.
+#[derive(Debug, Default)]
+struct Environment {
+    key: Option<Vec<u8>>,
+    end: Option<Vec<u8>>,
+}
+
+impl Environment {
+    fn of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Failure> {
+        let [key, end] = WATCH_VARIABLES.map(|name| variable(name).filter(|value| !value.is_empty()));
+        match (&key, &end) {
+            (None, Some(end)) => {
+                let [key_name, end_name] = WATCH_VARIABLES;
+                let text = format!("{key_name} is empty but got {end_name}={}", quote(end));
+                Err(Failure::arguments(text))
+            }
+            (None, None) | (Some(_), _) => Ok(Self { key, end }),
+        }
+    }
+
+    /// Whether arguments name a key that the environment names too.
+    fn check(&self, args: &Args) -> Result<(), Failure> {
+        if self.key.is_some() && !args.positional.is_empty() {
+            return Err(Failure::arguments("bad number of arguments (found conflicting environment key)"));
+        }
+        Ok(())
+    }
+}
+
 /// The watch that arguments, flags and environment ask for.
-fn request_of(args: &Args, env_key: Option<Vec<u8>>, env_end: Option<Vec<u8>>) -> Result<Request, Failure> {
+fn request_of(args: &Args, environment: &Environment) -> Result<Request, Failure> {
     let wrong = |why: &str| Failure::arguments(format!("bad number of arguments{why}"));
     check_separator(args)?;
-    let keys = match (env_key, args.positional.as_slice()) {
-        (Some(_), [_, ..]) => return Err(wrong(" (found conflicting environment key)")),
-        (Some(key), []) => (key, env_end),
+    environment.check(args)?;
+    let keys = match (environment.key.clone(), args.positional.as_slice()) {
+        (Some(key), _) => (key, environment.end.clone()),
         (None, []) => return Err(wrong("")),
         (None, [key, rest @ ..]) => (key.clone(), rest.first().cloned()),
     };
@@ -161,7 +188,7 @@ async fn run_command(exec: &[Vec<u8>], revision: i64, event: &Event) -> Result<(
 }
 
 /// Reads watches, and questions for their progress, from standard input.
-async fn interactive(context: Rc<Context>, client: Client) -> Result<(), Failure> {
+async fn interactive(context: Rc<Context>, client: Client, environment: Environment) -> Result<(), Failure> {
     let (ask_progress, progress) = watch::channel(());
     let (fail, mut failed) = mpsc::channel(1);
     let mut lines = stdin_lines();
@@ -173,7 +200,7 @@ async fn interactive(context: Rc<Context>, client: Client) -> Result<(), Failure
         let Some(line) = line else {
             return Err(Failure::new(Exit::Input, "error reading watch request line: EOF"));
         };
-        match parse_line(&line)? {
+        match parse_line(&line, &environment)? {
             Line::Progress => {
                 let _nobody_watches = ask_progress.send(());
             }
@@ -198,19 +225,20 @@ enum Line {
     Nonsense(String),
 }
 
-fn parse_line(line: &[u8]) -> Result<Line, Failure> {
+fn parse_line(line: &[u8], environment: &Environment) -> Result<Line, Failure> {
     let shown = String::from_utf8_lossy(line);
     let words = words::split(line);
     match words.first().map(Vec::as_slice) {
         None => Ok(Line::Nonsense(format!("Invalid command: {shown} (watch and progress supported)"))),
         Some(b"progress") => Ok(Line::Progress),
-        Some(b"watch") if words.len() == 1 => {
+        Some(b"watch") if words.len() == 1 && environment.key.is_none() => {
             Ok(Line::Nonsense(format!("Invalid command {shown} (command type or key is not provided)")))
         }
         Some(b"watch") => {
             let args = Args::parse(&[WATCH_FLAGS], &words[1..]).map_err(Failure::arguments)?;
             check_separator(&args)?;
-            Ok(match request_of(&args, None, None) {
+            environment.check(&args)?;
+            Ok(match request_of(&args, environment) {
                 Ok(request) => Line::Watch(request),
                 Err(why) => Line::Nonsense(format!("Invalid command {shown} ({})", why.message)),
             })
@@ -239,11 +267,13 @@ fn stdin_lines() -> mpsc::Receiver<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn request(line: &str) -> Result<Request, String> {
         let words: Vec<_> = line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
-        request_of(&Args::parse(&[WATCH_FLAGS], &words).unwrap(), None, None)
+        request_of(&Args::parse(&[WATCH_FLAGS], &words).unwrap(), &Environment::default())
             .map_err(|failure| failure.message)
     }
 
@@ -269,15 +299,37 @@ mod tests {
     #[test]
     fn keys_come_from_the_environment_or_from_the_arguments() {
         let args = Args::parse(&[WATCH_FLAGS], &[]).unwrap();
-        let Ok(watch) = request_of(&args, Some(b"a".to_vec()), Some(b"b".to_vec())) else { panic!() };
+        let named = |names: &[(&str, &str)]| {
+            let names: BTreeMap<_, _> = names.iter().copied().collect();
+            Environment::of(|name| names.get(name).map(|value| value.as_bytes().to_vec()))
+        };
+        let both = named(&[("ETCDCTL_WATCH_KEY", "a"), ("ETCDCTL_WATCH_RANGE_END", "b")]).unwrap();
+        let Ok(watch) = request_of(&args, &both) else { panic!() };
         assert_eq!(watch.options, WatchOptions::new(Keys::between("a", "b")));
         let args = Args::parse(&[WATCH_FLAGS], &[b"k".to_vec()]).unwrap();
-        let failure = request_of(&args, Some(b"a".to_vec()), None).err().unwrap();
+        let key = named(&[("ETCDCTL_WATCH_KEY", "a"), ("ETCDCTL_WATCH_RANGE_END", "")]).unwrap();
+        let failure = request_of(&args, &key).err().unwrap();
+        assert_eq!(failure.message, "bad number of arguments (found conflicting environment key)");
+        let end = named(&[("ETCDCTL_WATCH_RANGE_END", "b")]).unwrap_err();
+        assert_eq!(end.message, r#"ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END="b""#);
+        assert_eq!(end.exit, Exit::Arguments);
+    }
+
+    #[test]
+    fn lines_may_leave_the_key_to_the_environment() {
+        let key = Environment { key: Some(b"a".to_vec()), end: None };
+        for line in ["watch", "watch --rev 3 -- echo hi"] {
+            let Ok(Line::Watch(request)) = parse_line(line.as_bytes(), &key) else { panic!("{line}") };
+            let rev = if line.len() > 5 { 3 } else { 0 };
+            assert_eq!(request.options, WatchOptions::new(Keys::one("a")).start_revision(rev));
+        }
+        let failure = parse_line(b"watch b", &key).err().unwrap();
         assert_eq!(failure.message, "bad number of arguments (found conflicting environment key)");
     }
 
     #[test]
     fn lines_are_watches_or_progress_or_nonsense() {
+        let parse_line = |line: &[u8]| parse_line(line, &Environment::default());
         let nonsense = |line: &str| match parse_line(line.as_bytes()) {
             Ok(Line::Nonsense(why)) => why,
             Ok(Line::Watch(_) | Line::Progress) | Err(_) => panic!("{line}"),
