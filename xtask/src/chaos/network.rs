@@ -14,10 +14,10 @@ use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::owner::owner;
+use super::owner::{Connection, owners};
 use crate::random::Random;
 
 /// A member, by its place, or the clients: the place after the last member.
@@ -43,6 +43,12 @@ const CHUNK: usize = 16 << 10;
 /// Chunks that wait in one direction of a connection; more stay with the sender.
 const CHUNKS_WAITING: usize = 64;
 
+/// Connections that wait to know who dialed them; more are not taken meanwhile.
+const DIALED_WAITING: usize = 256;
+
+/// Asks who dialed a connection.
+type Question = (Connection, oneshot::Sender<Option<Node>>);
+
 /// All links.
 #[derive(Debug)]
 pub(super) struct Network {
@@ -52,6 +58,8 @@ pub(super) struct Network {
     cuts: BTreeMap<(Node, Node), watch::Sender<u64>>,
     /// The processes of the members.
     pids: Mutex<Vec<Option<u32>>>,
+    /// Held while the kernel is asked for sockets: once at a time.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Network {
@@ -64,6 +72,7 @@ impl Network {
             flows: pairs().map(|pair| (pair, watch::Sender::new(Traffic::Pass))).collect(),
             cuts: pairs().map(|pair| (pair, watch::Sender::new(0))).collect(),
             pids: Mutex::new(vec![None; members]),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -125,21 +134,48 @@ impl Network {
         target: SocketAddr,
     ) -> Result<()> {
         let listener = TcpListener::bind(address).await?;
+        let (ask, questions) = mpsc::channel(DIALED_WAITING);
+        tokio::spawn(Arc::clone(self).answer(questions));
         let network = Arc::clone(self);
         tokio::spawn(async move {
             while let Ok((inbound, dialer)) = listener.accept().await {
+                let (answer, dialed) = oneshot::channel();
+                if ask.send(((dialer, address), answer)).await.is_err() {
+                    return;
+                }
                 let network = Arc::clone(&network);
                 tokio::spawn(async move {
-                    let pids = network.pids.lock().expect("nobody panics with it").clone();
-                    let found = tokio::task::spawn_blocking(move || owner(dialer, address, &pids)).await;
                     // Nobody: the process has ended meanwhile, and so has its connection.
-                    if let Ok(Some(from)) = found {
+                    if let Ok(Some(from)) = dialed.await {
                         network.connection(inbound, from, to, target).await;
                     }
                 });
             }
         });
         Ok(())
+    }
+
+    /// Finds out who dialed, for all that wait at once.
+    ///
+    /// One by one, members that all dialed again and again kept the machine so busy with this that no connection
+    /// was made in time, and no leader elected.
+    async fn answer(self: Arc<Self>, mut questions: mpsc::Receiver<Question>) {
+        let mut waiting = Vec::new();
+        while questions.recv_many(&mut waiting, DIALED_WAITING).await > 0 {
+            let _asking = self.asking.lock().await;
+            while let Ok(question) = questions.try_recv() {
+                waiting.push(question);
+            }
+            let (connections, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+            let pids = self.pids.lock().expect("nobody panics with it").clone();
+            let Ok(found) = tokio::task::spawn_blocking(move || owners(&connections, &pids)).await else {
+                return;
+            };
+            for (answer, owner) in answers.into_iter().zip(found) {
+                // Whoever asked may have gone.
+                let _ = answer.send(owner);
+            }
+        }
     }
 
     /// Serves one connection until it ends or is cut.

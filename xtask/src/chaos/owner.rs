@@ -1,23 +1,52 @@
 //! Which process owns a connection: the kernel's tables of sockets and of open files.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// The first of `pids` that owns the end at `local` of the connection to `remote`, by its place.
-pub(super) fn owner(local: SocketAddr, remote: SocketAddr, pids: &[Option<u32>]) -> Option<usize> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let inode = inode(&table, local, remote)?;
-    let name = format!("socket:[{inode}]");
-    pids.iter().position(|pid| pid.is_some_and(|pid| has_open(pid, &name)))
+/// A connection, as the process that dialed sees it: its own end and the other.
+pub(super) type Connection = (SocketAddr, SocketAddr);
+
+/// For each connection, the first of `pids` that owns its own end, by its place.
+///
+/// Reading the table of sockets takes the kernel milliseconds however few they are, so it is read once for all.
+pub(super) fn owners(connections: &[Connection], pids: &[Option<u32>]) -> Vec<Option<usize>> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let inodes = inodes(&table);
+    let open = open_sockets(pids);
+    let owner = |&(local, remote): &Connection| {
+        let ends = (hex(local)?, hex(remote)?);
+        open.get(*inodes.get(&(ends.0.as_str(), ends.1.as_str()))?).copied()
+    };
+    connections.iter().map(owner).collect()
 }
 
-/// The socket's number in the table, whose lines begin `sl local_address rem_address` and have it in the tenth place.
-fn inode(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<&str> {
-    let (local, remote) = (hex(local)?, hex(remote)?);
-    table.lines().skip(1).find_map(|line| {
+/// The number of each socket, whose lines begin `sl local_address rem_address` and have it in the tenth place.
+fn inodes(table: &str) -> BTreeMap<(&str, &str), &str> {
+    let mut inodes = BTreeMap::new();
+    for line in table.lines().skip(1) {
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let is_it = fields.next() == Some(&local) && fields.next() == Some(&remote);
-        if is_it { fields.nth(6) } else { None }
-    })
+        if let (Some(local), Some(remote), Some(inode)) = (fields.next(), fields.next(), fields.nth(6)) {
+            inodes.insert((local, remote), inode);
+        }
+    }
+    inodes
+}
+
+/// Which place's process has which socket open, by the socket's number.
+fn open_sockets(pids: &[Option<u32>]) -> BTreeMap<String, usize> {
+    let mut open = BTreeMap::new();
+    for (place, pid) in pids.iter().enumerate() {
+        let Some(files) = pid.and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).ok()) else {
+            continue;
+        };
+        for target in files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok()) {
+            let name = target.to_str().unwrap_or_default();
+            if let Some(inode) = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
+                open.entry(inode.to_owned()).or_insert(place);
+            }
+        }
+    }
+    open
 }
 
 /// An address as the table has it: the bytes of the IP in the machine's order, which is taken to be little endian.
@@ -26,14 +55,6 @@ fn hex(address: SocketAddr) -> Option<String> {
         IpAddr::V4(ip) => Some(format!("{:08X}:{:04X}", u32::from_le_bytes(ip.octets()), address.port())),
         IpAddr::V6(_) => None,
     }
-}
-
-fn has_open(pid: u32, name: &str) -> bool {
-    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    files.flatten().any(|file| {
-        std::fs::read_link(file.path())
-            .is_ok_and(|target| target.to_str().is_some_and(|target| target == name))
-    })
 }
 
 #[cfg(test)]
@@ -48,8 +69,8 @@ mod tests {
         let dialed = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (local, remote) = (dialed.local_addr().unwrap(), listener.local_addr().unwrap());
         let own = Some(std::process::id());
-        assert_eq!(owner(local, remote, &[None, own]), Some(1));
-        assert_eq!(owner(local, remote, &[None, Some(1)]).filter(|place| *place == 0), None);
-        assert_eq!(owner(remote, local, &[None]), None);
+        let nobodys = (remote, ([127, 0, 0, 1], 1).into());
+        assert_eq!(owners(&[(local, remote), nobodys], &[None, own]), [Some(1), None]);
+        assert_eq!(owners(&[(local, remote)], &[None]), [None]);
     }
 }
