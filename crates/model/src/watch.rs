@@ -246,6 +246,9 @@ impl WatchCheck {
             return Err(format!("bookmarkable: {revision} was promised before {missed:?} was sent"));
         }
         self.promised = revision;
+        // Nothing up to there is missing.
+        let promised = model.events.partition_point(|event| event.revision <= revision);
+        self.place = self.place.max(promised);
         Ok(())
     }
 

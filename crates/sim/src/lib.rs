@@ -4,6 +4,14 @@
 //! What surrounds them in a process (clock, network, disk, clients) is simulated, and everything that happens is a
 //! function of one seed: the same seed gives the same run, so a failure found once can be looked at for ever.
 //!
+//! A run has two phases.
+//! In the first, faults strike: power losses, partitions, pauses, clocks, disks that fail.
+//! Whatever happens, nothing that was promised may be broken; that is checked at every step, without a search, since
+//! the simulator sees which entries are committed and executes each by a reference of its own.
+//! In the second phase the faults end, and everything must come right within bounds of time.
+//!
+//! - [`run`](fn@run) runs a [`Scenario`], which is a seed and what is different from what the seed says.
+//! - [`coverage`] lists what must have happened in a long run, for a simulator can be blind without anybody noticing.
 //! - [`random`] is where all choices come from: one stream for each purpose, so that a choice more in one place
 //!   moves nothing in another.
 //! - [`storage`] is the storage of one member alone, much faster than a cluster.
@@ -11,12 +19,27 @@
 //! What the crate refuses: clocks, threads and randomness of the machine it runs on.
 //!
 //! ```
-//! use etched_sim::random::{Purpose, Random};
+//! use etched_sim::{Look, Scenario, run};
 //!
-//! let mut disk = Random::new(7, Purpose::Disk(1));
-//! let mut again = Random::new(7, Purpose::Disk(1));
-//! assert_eq!(disk.below(1_000), again.below(1_000));
+//! let scenario = Scenario { members: Some(1), seconds: Some(2), ..Scenario::of_seed(7) };
+//! let report = run(&scenario, Look::default());
+//! assert!(report.failure.is_none());
+//! assert_eq!(report.hash, run(&scenario, Look::default()).hash);
 //! ```
 
+pub mod clock;
+pub mod coverage;
+mod node;
+mod oracle;
+mod profile;
 pub mod random;
+mod run;
+mod scenario;
 pub mod storage;
+mod trace;
+mod world;
+
+pub use oracle::Violation;
+pub use run::{Failure, Look, Report, run};
+pub use scenario::{ParseError, Scenario};
+pub use trace::Listing;

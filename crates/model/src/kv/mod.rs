@@ -312,47 +312,7 @@ impl Kv {
         }
         let state = self.state_at(revision);
         let within = |record: &KeyValue| is_within(&record.key, &query.key, &query.range_end);
-        let mut records: Vec<KeyValue> = state.into_values().filter(within).collect();
-        let count = i64::try_from(records.len()).expect("few records");
-        if query.count_only {
-            return Ok(Answer { records: Vec::new(), more: false, count });
-        }
-        let limit =
-            if query.limit > 0 { usize::try_from(query.limit).unwrap_or(usize::MAX) } else { usize::MAX };
-        let is_key_order =
-            query.order == Order::None || (query.order, query.target) == (Order::Ascend, Target::Key);
-        if is_key_order && query.mod_revisions == (0, 0) && query.create_revisions == (0, 0) {
-            records.truncate(limit.saturating_add(1));
-        }
-        let passes = |revision: i64, (low, high): (i64, i64)| {
-            (low == 0 || revision >= low) && (high == 0 || revision <= high)
-        };
-        records.retain(|record| {
-            passes(record.mod_revision, query.mod_revisions)
-                && passes(record.create_revision, query.create_revisions)
-        });
-        records.sort_by(|a, b| {
-            let order = match query.target {
-                Target::Key => a.key.cmp(&b.key),
-                Target::Version => a.version.cmp(&b.version),
-                Target::Create => a.create_revision.cmp(&b.create_revision),
-                Target::Mod => a.mod_revision.cmp(&b.mod_revision),
-                Target::Value => a.value.cmp(&b.value),
-            };
-            if query.order == Order::Descend { order.reverse() } else { order }
-        });
-        let more = records.len() > limit;
-        records.truncate(limit);
-        if query.keys_only {
-            for record in &mut records {
-                record.value.clear();
-                // A sort by value reads the records, everything else is answered from the index.
-                if query.target != Target::Value {
-                    record.lease = 0;
-                }
-            }
-        }
-        Ok(Answer { records, more, count })
+        Ok(answer(state.into_values().filter(within).collect(), query))
     }
 
     /// What happened in the revisions `from..=to`, as far as it is still stored.
@@ -377,6 +337,50 @@ impl Kv {
     fn stored(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| self.stored.contains(&event.revision))
     }
+}
+
+/// Answers a request from the records that its range has at its revision, in the order of keys.
+#[must_use]
+pub fn answer(mut records: Vec<KeyValue>, query: &Query) -> Answer {
+    let count = i64::try_from(records.len()).expect("few records");
+    if query.count_only {
+        return Answer { records: Vec::new(), more: false, count };
+    }
+    let limit = if query.limit > 0 { usize::try_from(query.limit).unwrap_or(usize::MAX) } else { usize::MAX };
+    let is_key_order =
+        query.order == Order::None || (query.order, query.target) == (Order::Ascend, Target::Key);
+    if is_key_order && query.mod_revisions == (0, 0) && query.create_revisions == (0, 0) {
+        records.truncate(limit.saturating_add(1));
+    }
+    let passes = |revision: i64, (low, high): (i64, i64)| {
+        (low == 0 || revision >= low) && (high == 0 || revision <= high)
+    };
+    records.retain(|record| {
+        passes(record.mod_revision, query.mod_revisions)
+            && passes(record.create_revision, query.create_revisions)
+    });
+    records.sort_by(|a, b| {
+        let order = match query.target {
+            Target::Key => a.key.cmp(&b.key),
+            Target::Version => a.version.cmp(&b.version),
+            Target::Create => a.create_revision.cmp(&b.create_revision),
+            Target::Mod => a.mod_revision.cmp(&b.mod_revision),
+            Target::Value => a.value.cmp(&b.value),
+        };
+        if query.order == Order::Descend { order.reverse() } else { order }
+    });
+    let more = records.len() > limit;
+    records.truncate(limit);
+    if query.keys_only {
+        for record in &mut records {
+            record.value.clear();
+            // A sort by value reads the records, everything else is answered from the index.
+            if query.target != Target::Value {
+                record.lease = 0;
+            }
+        }
+    }
+    Answer { records, more, count }
 }
 
 /// Whether a key is in a range that is given as on the wire.
