@@ -1,18 +1,12 @@
 //! The workloads of a cluster of three.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
 use anyhow::{Result, ensure};
 
-use super::cluster::{Cluster, status};
+use super::cluster::Cluster;
 use super::load::{Run, Shape, Target, Until};
-use super::paced;
 use super::report::{Floor, Metric};
-use super::scenarios::{Samples, Scenario, Sizes, Workload, fill_at, get_at, long_key, put_at, short_key};
-use crate::histogram::Histogram;
-
-const LONG: Duration = Duration::from_secs(600);
+use super::scenarios::{Samples, Scenario, Sizes, Workload, fill_at, get_at, put_at, short_key};
+use super::snapshots;
 
 /// All workloads, in the order in which they run.
 pub(super) const SCENARIOS: [Scenario; 5] = [
@@ -23,7 +17,7 @@ pub(super) const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "snapshot",
         about: "puts while a member that was away gets 1,000,000 keys",
-        run: Workload::Many(snapshot),
+        run: Workload::Many(snapshots::to_member),
     },
 ];
 
@@ -131,55 +125,4 @@ fn get(cluster: &mut Cluster, sizes: &Sizes) -> Result<Samples> {
     samples.extend(at_follower.samples(&read(cluster.only(follower), 1)?));
     check_leader(cluster, leader)?;
     Ok(samples)
-}
-
-/// A member is away while all is written, and needs a snapshot when it is back.
-fn snapshot(cluster: &mut Cluster, sizes: &Sizes) -> Result<Samples> {
-    let leader = cluster.leader()?;
-    let away = usize::from(leader == 0);
-    cluster.member(away).kill()?;
-    let target = Target { pids: Vec::new(), ..cluster.only(leader) };
-    fill_at(target.clone(), sizes.snapshot_keys, &mut long_key(), 1024)?;
-    // Background work of either side, and Go's collector, come to rest.
-    std::thread::sleep(Duration::from_secs(3));
-    let address = target.addresses[0];
-    let begin = Instant::now();
-    let before = paced::puts(address, || begin.elapsed() < sizes.measured)?;
-    let goes_on = AtomicBool::new(true);
-    let (during, took) = std::thread::scope(|scope| -> Result<(Histogram, Duration)> {
-        let probes = scope.spawn(|| paced::puts(address, || goes_on.load(Ordering::Relaxed)));
-        let took = catch_up(cluster, leader, away);
-        goes_on.store(false, Ordering::Relaxed);
-        let during = probes.join().map_err(|_| anyhow::anyhow!("the probes' thread panicked"))??;
-        Ok((during, took?))
-    })?;
-    check_leader(cluster, leader)?;
-    let (idle_us, busy_us) = (before.quantile_us(990), during.quantile_us(990));
-    let metric = Metric::new;
-    Ok(vec![
-        (metric("snapshot of 1,000,000 to a member", "ms", Floor::RatioMax(0.5)), took.as_secs_f64() * 1e3),
-        (metric("put before the snapshot, p99", "us", Floor::None), idle_us),
-        (metric("put during the snapshot, p99", "us", Floor::None), busy_us),
-        (metric("put during the snapshot, p99 to that before", "x", Floor::Max(2.0)), busy_us / idle_us),
-        (metric("put during the snapshot, max", "ms", Floor::None), during.max_us() / 1e3),
-    ])
-}
-
-/// From the start of the member that was away until it has applied what the leader had at that time and is asked
-/// successfully.
-fn catch_up(cluster: &mut Cluster, leader: usize, away: usize) -> Result<Duration> {
-    let goal = status(cluster.member(leader).address())?.raft_applied_index;
-    let server = cluster.member(away);
-    let begin = Instant::now();
-    server.respawn()?;
-    loop {
-        if let Ok(status) = status(server.address())
-            && status.raft_applied_index >= goal
-        {
-            break;
-        }
-        ensure!(begin.elapsed() < LONG, "the member does not catch up:\n{}", server.log_tail());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(server.wait_until_ready()? - begin)
 }

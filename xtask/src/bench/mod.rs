@@ -11,6 +11,7 @@ mod members;
 mod paced;
 mod report;
 mod scenarios;
+mod snapshots;
 mod watchers;
 
 use std::fmt::Write as _;

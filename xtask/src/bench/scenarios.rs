@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::load::{Run, Shape, Target, Until, closed_loop};
 use super::report::{Floor, Metric};
-use super::{cluster::Cluster, watchers};
+use super::{cluster::Cluster, snapshots, watchers};
 use crate::http2;
 use crate::process::Server;
 use crate::procfs;
@@ -74,7 +74,7 @@ pub(super) enum Workload {
 }
 
 /// All workloads, in the order in which they run.
-pub(super) const SCENARIOS: [Scenario; 10] = [
+pub(super) const SCENARIOS: [Scenario; 11] = [
     Scenario { name: "put-1", about: "puts of 256 B, one client", run: Workload::One(put_1) },
     Scenario { name: "put-64", about: "puts of 256 B, 64 clients", run: Workload::One(put_64) },
     Scenario { name: "put-256", about: "puts of 256 B, 256 clients", run: Workload::One(put_256) },
@@ -92,10 +92,15 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
         about: "1,000,000 keys: load, memory, page, restart",
         run: Workload::One(large),
     },
+    Scenario {
+        name: "snapshot",
+        about: "puts while a client takes a snapshot of 1,000,000 keys",
+        run: Workload::One(snapshots::to_client),
+    },
     Scenario { name: "lease", about: "keep-alives of one lease", run: Workload::One(watchers::keep_alive) },
 ];
 
-fn target(server: &Server) -> Target {
+pub(super) fn target(server: &Server) -> Target {
     Target { addresses: vec![server.address()], pids: vec![server.pid()] }
 }
 
@@ -252,7 +257,7 @@ fn range(server: &mut Server, sizes: &Sizes) -> Result<Samples> {
     ])
 }
 
-fn megabytes(bytes: u64) -> f64 {
+pub(super) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
