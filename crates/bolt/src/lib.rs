@@ -19,7 +19,8 @@
 //! branch is written as soon as its leaves are.
 //!
 //! [`plan_tables`], [`encode_tables`] and [`import_tables`] do this with the tables of a backend, [`FileView`] shows a
-//! file as such tables without reading it in, [`Trailer`] makes the checksum. What is refused: writing into an existing file, buckets within buckets when writing, big-endian files.
+//! file as such tables without reading it in, [`Incremental`] reads such a file while it
+//! comes in, [`Trailer`] makes the checksum. What is refused: writing into an existing file, buckets within buckets when writing, big-endian files.
 //!
 //! ```
 //! use etched_bolt::{BoltFile, Content, Encoder, PageSize, Plan};
@@ -60,6 +61,7 @@ mod encoder;
 mod entries;
 mod error;
 mod format;
+mod incremental;
 mod layout;
 mod page;
 mod plan;
@@ -73,6 +75,7 @@ pub use encoder::{EncodeError, Encoder};
 pub use entries::Entries;
 pub use error::{Flaw, ReadError};
 pub use format::{KEY_BYTES_MAX, Meta, MetaFlaw, PageId, PageSize, VALUE_BYTES_MAX};
+pub use incremental::{Incremental, Roots, RootsError};
 pub use plan::{Layout, Plan, PlanError};
 pub use reader::{BoltFile, Bucket, Content, Entry};
 pub use tables::{
