@@ -177,6 +177,14 @@ impl Store {
         Ok(())
     }
 
+    /// The hashes of the newest compactions that were finished, up to ten, by rising revision.
+    ///
+    /// Compactions before the start of the process, and those that did not run through in one go, have none.
+    #[must_use]
+    pub fn compaction_hashes(&self) -> &[HashKv] {
+        &self.compactions.hashes
+    }
+
     /// The revision of the first compaction that is not finished.
     #[must_use]
     pub fn compaction_pending(&self) -> Option<i64> {

@@ -485,6 +485,7 @@ impl Applier {
             raft_applied: applied,
             revision: store.revision(),
             compact_revision: store.compact_revision(),
+            compaction_hashes: store.compaction_hashes().to_vec(),
             alarms: machine.alarms().iter().copied().collect(),
             database_bytes: total,
             database_bytes_in_use: in_use,

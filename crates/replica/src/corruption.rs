@@ -62,6 +62,15 @@ pub enum CompactionCheck {
     Corrupt(Vec<u64>),
 }
 
+/// The hashes that the leader compares with those of the others, in this order: those of compactions newer than the
+/// last that all were seen to agree on, newest first.
+///
+/// The next one is compared only if the one before was [`CompactionCheck::Incomplete`]: a member that lags, or that was
+/// away when the newest was made, may have an older one.
+pub fn compactions_to_check(own: &[HashKv], verified: i64) -> impl Iterator<Item = HashKv> {
+    own.iter().rev().take_while(move |hash| hash.hash_revision > verified).copied()
+}
+
 /// On the leader, for a compaction whose hash it remembers.
 #[must_use]
 pub fn check_compaction(own_id: u64, own: HashKv, peers: &PeerHashes) -> CompactionCheck {
@@ -119,6 +128,17 @@ mod tests {
         assert_eq!(check(&[Some(hashed(8, 2, 10))]), None, "another compaction");
         let changed = hashed(8, 3, 10);
         assert_eq!(check_periodically(1, first, &peers(&[]), changed), Some(1), "the leader itself");
+    }
+
+    #[test]
+    fn compactions_are_checked_from_the_newest_to_the_one_that_was_verified() {
+        let own: Vec<HashKv> = (1..=10).map(|at| hashed(7, at * 10 - 10, at * 10).hash).collect();
+        let revisions = |verified| -> Vec<i64> {
+            compactions_to_check(&own, verified).map(|hash| hash.hash_revision).collect()
+        };
+        assert_eq!(revisions(70), [100, 90, 80]);
+        assert_eq!(revisions(0), [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]);
+        assert_eq!(revisions(100), [0; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Member::turn`], then [`Member::poll`] until there is nothing left, and reports back what it carried out.
 //! Everything that waits is taken in one turn: one proposal message, one read barrier, one publication to watchers.
 
+mod apply_waits;
 mod commit;
 mod guard;
 mod leadership;
@@ -54,6 +55,8 @@ pub struct Member {
     local: Vec<Read>,
     /// What waits until its token is known here.
     parked: guard::Parked,
+    /// What waits until that is applied which was committed when it was asked.
+    apply_waits: apply_waits::ApplyWaits,
     hashes_wanted: Vec<commit::HashWanted>,
     /// Hashes over what is on its way to the backend.
     hashes_committing: Vec<HashJob>,
@@ -114,6 +117,7 @@ impl Member {
             conf_changes: membership::ConfChanges::default(),
             local: Vec::new(),
             parked: guard::Parked::default(),
+            apply_waits: apply_waits::ApplyWaits::default(),
             hashes_wanted: Vec::new(),
             hashes_committing: Vec::new(),
             streams: BTreeMap::new(),
@@ -169,6 +173,7 @@ impl Member {
         self.applier.tick(now_ns);
         self.answer_late(now_ns);
         self.refuse_late_parked(now_ns);
+        self.refuse_late_apply_waits(now_ns);
         if self.removal_due_ns.is_some_and(|due| due <= now_ns) {
             self.removal_due_ns = None;
             self.outputs.push_back(Output::Notice(Notice::Removed));
@@ -282,6 +287,7 @@ impl Member {
         self.note_members(now_ns);
         self.check_versions();
         self.release_parked(now_ns);
+        self.release_apply_waits(now_ns);
         self.serve_ready(view, now_ns);
     }
 

@@ -298,6 +298,9 @@ pub enum ApiError {
     /// As `Timeout`, and this member cannot speak with the others.
     #[error("request timed out, possibly due to connection lost")]
     TimeoutConnectionLost,
+    /// What was asked about could not be applied in time.
+    #[error("request timed out, waiting for the applied index took too long")]
+    TimeoutApplied,
     /// Leadership was not handed over in time.
     #[error("request timed out, leader transfer took too long")]
     TimeoutLeaderTransfer,

@@ -3,7 +3,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use etched_state_machine::AlarmMember;
+use etched_state_machine::{AlarmMember, HashKv};
 
 /// The state of a member at one moment; plain values, no behaviour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct StatusReport {
     pub revision: i64,
     /// The revision of the last compaction; -1 if there was none.
     pub compact_revision: i64,
+    /// The hashes of the newest finished compactions, by rising revision.
+    pub compaction_hashes: Vec<HashKv>,
     /// Active alarms of all members.
     pub alarms: Vec<AlarmMember>,
     /// Bytes that the backend holds allocated.

@@ -59,6 +59,13 @@ impl Waiters {
         position.and_then(|position| self.slots.get(position)).is_some_and(Option::is_some)
     }
 
+    /// The changes of membership that a caller waits for.
+    pub(crate) fn changes_of(&self, caller: Caller) -> Vec<u64> {
+        let is_one = |waiter: &Waiter| waiter.field == 0 && waiter.caller == caller;
+        let slots = (self.first..).zip(&self.slots);
+        slots.filter(|(_, slot)| slot.as_ref().is_some_and(is_one)).map(|(id, _)| id).collect()
+    }
+
     /// Takes all callers.
     pub(crate) fn take_all(&mut self) -> Vec<Caller> {
         self.take_late(u64::MAX).into_iter().map(|(_, waiter)| waiter.caller).collect()
@@ -132,6 +139,18 @@ mod tests {
         assert_eq!(waiters.waiting(), 0);
         assert_eq!(taken(waiters.take(first - 100)), None);
         assert_eq!(taken(waiters.take(second + 100)), None);
+    }
+
+    #[test]
+    fn the_changes_of_a_caller_are_found() {
+        let mut waiters = Waiters::new(1, 1);
+        let change = Waiter { field: 0, ..waiter(1, 10) };
+        waiters.next_for(waiter(1, 10));
+        let id = waiters.next_for(change);
+        waiters.next_for(Waiter { caller: caller(2), ..change });
+        assert_eq!(waiters.changes_of(caller(1)), [id]);
+        waiters.take(id);
+        assert_eq!(waiters.changes_of(caller(1)), [0; 0]);
     }
 
     #[test]

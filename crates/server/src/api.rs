@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use etched_bolt::Roots;
 pub use etched_replica::auth::Credentials;
 use etched_replica::auth::Secret;
 pub use etched_replica::{
@@ -87,6 +88,8 @@ pub struct Database {
     pub bytes: u64,
     /// The version of the stored format.
     pub version: String,
+    /// Where the trees of its buckets end, for who reads it while it comes in.
+    pub roots: Option<Roots>,
     /// The file, front to back; reading may block.
     pub chunks: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
 }
@@ -144,6 +147,8 @@ pub enum Submission {
     },
     /// A call of a watch stream, which is not.
     Watch(WatchCall),
+    /// Nobody waits for a request any more; told of changes of membership, which may take for ever.
+    Gone(Token),
 }
 
 /// What came of a request, and what its response header says.

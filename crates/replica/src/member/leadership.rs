@@ -143,6 +143,7 @@ impl Member {
             self.applier.demote();
             self.versions.on_demoted();
             self.snapshots.on_demoted();
+            self.refuse_apply_waits();
             self.settle_doubt();
             for (caller, ..) in std::mem::take(&mut self.leadership.renewals) {
                 self.respond(caller, Err(ApiError::NotPrimary));

@@ -15,9 +15,6 @@ use crate::waiters::Waiter;
 /// Nanoseconds for which a member must have been spoken with to count as healthy.
 const HEALTHY_AFTER_NS: u64 = 5_000_000_000;
 
-/// Nanoseconds for which a caller is remembered that waits for a change; etcd lets it wait for as long as it likes.
-const CHANGE_TIMEOUT_NS: u64 = 60_000_000_000;
-
 /// Nanoseconds between the removal of this member and its end, so that the others hear of it.
 const REMOVAL_DELAY_NS: u64 = 1_000_000_000;
 
@@ -170,13 +167,24 @@ impl Member {
         if self.waiters.waiting() >= self.limits.proposals_max {
             return self.respond(caller, Err(ApiError::TooManyRequests));
         }
-        let timeout = CHANGE_TIMEOUT_NS.max(self.limits.request_timeout_ns);
-        let deadline_ns = now_ns + timeout;
+        // As in etcd, whoever asks for a change may wait for it for as long as he likes.
+        let deadline_ns = u64::MAX;
         let id = self.waiters.next_for(Waiter { caller, deadline_ns, started_ns: now_ns, field: 0 });
         if let Some(instead) = instead {
             self.instead.insert(id, instead);
         }
         self.conf_changes.queue.push_back(convert::conf_change_raft(&change.to_record(id)));
+    }
+
+    /// A caller waits no longer, for a change of membership: one that was not proposed never is.
+    /// He is answered all the same, since nobody looks any more; for anything else nothing happens.
+    pub fn on_caller_gone(&mut self, caller: Caller) {
+        for id in self.waiters.changes_of(caller) {
+            self.waiters.take(id);
+            self.instead.remove(&id);
+            self.conf_changes.queue.retain(|change| change.id != id);
+            self.respond(caller, Err(ApiError::Timeout));
+        }
     }
 
     /// Hands the next change to consensus, if none is under way.

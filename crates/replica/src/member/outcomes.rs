@@ -102,7 +102,7 @@ impl Member {
             let error = if unproposed.contains(id) {
                 ApiError::DeadlineExceeded
             } else {
-                self.timeout_of(waiter.deadline_ns.saturating_sub(self.limits.request_timeout_ns))
+                self.timeout_of(waiter.started_ns)
             };
             self.respond(waiter.caller, Err(error));
         }

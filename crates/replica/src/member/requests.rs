@@ -56,10 +56,8 @@ impl Member {
             Request::Members { linearizable } => {
                 self.read(caller, credentials, ReadKind::Members, !linearizable, now_ns);
             }
-            Request::LeaseRenew { id } => self.renew_lease(caller, id, now_ns),
-            Request::LeaseTimeToLive { id, keys } => {
-                let result = self.applier.lease_time_to_live(id, keys, now_ns);
-                self.respond(caller, result.map(Answer::LeaseTimeToLive));
+            Request::LeaseRenew { .. } | Request::LeaseTimeToLive { .. } | Request::MemberPromote { .. } => {
+                self.ask_applied(caller, credentials, request, now_ns);
             }
             Request::Leases => {
                 let leases = self.applier.leases();
@@ -77,7 +75,6 @@ impl Member {
             }
             Request::MemberRemove { id } => self.remove_member(caller, id, now_ns),
             Request::MemberUpdate { id, peer_urls } => self.update_member(caller, id, peer_urls, now_ns),
-            Request::MemberPromote { id } => self.promote_member(caller, id, now_ns),
             Request::MoveLeader { target } => self.move_leader(caller, target, now_ns),
             Request::V2(call) => self.submit_v2(caller, call, now_ns),
             Request::Downgrade { action, version } => {
@@ -378,6 +375,7 @@ impl Member {
         callers.extend(self.leadership.take_callers());
         callers.extend(self.v2.take_callers());
         callers.extend(self.parked.take_callers());
+        callers.extend(self.apply_waits.take_callers());
         self.drain_applier();
         callers.extend(self.applier.take_callers());
         for caller in callers {

@@ -154,6 +154,40 @@ fn a_leader_that_was_stopped_shortly_confirms_itself_and_goes_on() {
     assert!(world.node(leader).member.report().is_leader);
 }
 
+/// The grant is committed by the others, and whoever asked them has been answered; the leader's own disk lags.
+#[test]
+fn a_leader_that_lags_with_applying_does_not_deny_a_lease() {
+    let (mut world, leader) = World::with_leader(3, 17);
+    let follower = world.other(leader);
+    world.node(leader).is_disk_stalled = true;
+    let grant = Request::Propose(Command::LeaseGrant { id: 7, ttl: 60 });
+    world.call(follower, grant).unwrap();
+    let time_to_live = world.submit(leader, Request::LeaseTimeToLive { id: 7, keys: false });
+    let renewal = world.submit(leader, Request::LeaseRenew { id: 7 });
+    world.run(SECOND / 10);
+    assert!(world.answer(leader, time_to_live).is_none());
+    assert!(world.answer(leader, renewal).is_none());
+    world.node(leader).release_disk();
+    world.run(SECOND / 10);
+    let told = world.answer(leader, time_to_live);
+    assert!(matches!(told, Some(Ok(Answer::LeaseTimeToLive(Some(_))))), "{told:?}");
+    let renewed = |answer| matches!(answer, Some(Ok(Answer::LeaseRenewed { ttl: 60 })));
+    assert!(renewed(world.answer(leader, renewal)));
+
+    world.node(leader).is_disk_stalled = true;
+    world.call(follower, put("a", "1")).unwrap();
+    let question = world.submit(leader, Request::LeaseTimeToLive { id: 7, keys: false });
+    let promotion = world.submit(leader, Request::MemberPromote { id: 1 });
+    let known = world.submit(leader, Request::LeaseRenew { id: 7 });
+    world.run(SECOND / 10);
+    assert!(renewed(world.answer(leader, known)), "it need not wait");
+    world.run(SECOND);
+    for token in [question, promotion] {
+        let answer = world.answer(leader, token);
+        assert!(matches!(answer, Some(Err(ApiError::TimeoutApplied))), "{answer:?}");
+    }
+}
+
 #[test]
 fn clocks_that_differ_make_no_difference() {
     let (mut world, old) = World::with_leader(3, 8);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use etched_replica::raft::{ConfChange, ConfChangeKind, Message};
-use etched_replica::{Answer, ApiError, DowngradeAction, Notice, PeerVersion, Request};
+use etched_replica::{Answer, ApiError, Caller, DowngradeAction, Notice, PeerVersion, Request};
 use etched_state_machine::{AlarmRequest, Command, Range, Refusal};
 
 use crate::cluster::everything;
@@ -128,6 +128,31 @@ fn the_quorum_is_not_put_at_risk() {
     world.start(second, Disk::default());
     world.run(6 * SECOND);
     assert_eq!(refusal(world.call(leader, Request::MemberRemove { id: gone })), Refusal::MemberNotFound);
+}
+
+/// As in etcd no time is too long for a change of membership, but nothing is changed for a caller that has gone.
+#[test]
+fn a_change_waits_for_a_quorum_as_long_as_its_caller_does() {
+    let (mut world, leader) = World::with_leader(3, 5);
+    let alone = world.other(leader);
+    let gone: Vec<u64> = world.nodes.keys().copied().filter(|id| *id != alone).collect();
+    gone.iter().for_each(|id| world.crash(*id));
+    world.run_until("no leader is known", |world| world.node(alone).member.leader() == 0);
+    let update = |number| Request::MemberUpdate { id: gone[0], peer_urls: vec![peer_url(number)] };
+    let given_up = world.submit(alone, update(50));
+    let patient = world.submit(alone, update(51));
+    world.run(100 * SECOND);
+    assert!(world.answer(alone, given_up).is_none());
+    world.node(alone).member.on_caller_gone(Caller { front: 0, token: given_up });
+    world.run(SECOND);
+    assert!(matches!(world.answer(alone, given_up), Some(Err(ApiError::Timeout))));
+    gone.iter().for_each(|id| world.restart(*id));
+    world.await_leader();
+    world.run(SECOND);
+    let answer = world.answer(alone, patient);
+    let Some(Ok(Answer::MemberChanged { members, .. })) = answer else { panic!("{answer:?}") };
+    let changed = members.iter().find(|member| member.id == gone[0]).unwrap();
+    assert_eq!(changed.peer_urls, [peer_url(51)]);
 }
 
 #[test]

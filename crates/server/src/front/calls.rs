@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::lane::{Lane, Note};
 use super::mailbox::Mailbox;
-use crate::api::{Completion, Token};
+use crate::api::{Completion, Submission, Token};
 
 /// Requests that a front may have waiting; more are refused as too many.
 pub(crate) const CALLS_WAITING_MAX: usize = 1 << 17;
@@ -145,17 +145,19 @@ fn index_of(token: Token) -> u32 {
 }
 
 /// A request on its way: resolves to its completion.
-/// Dropping it tells nobody; what the request asks for is done all the same.
+/// Dropping it tells nobody but of changes of membership; what the request asks for is done all the same.
 #[derive(Debug)]
 pub(crate) struct Call {
     mailbox: Arc<Mailbox>,
     token: Token,
     is_done: bool,
+    /// Whether the member wants to know when nobody waits any more.
+    tells_end: bool,
 }
 
 impl Call {
-    pub(super) fn new(mailbox: Arc<Mailbox>, token: Token) -> Self {
-        Self { mailbox, token, is_done: false }
+    pub(super) fn new(mailbox: Arc<Mailbox>, token: Token, tells_end: bool) -> Self {
+        Self { mailbox, token, is_done: false, tells_end }
     }
 
     /// The front's name for the request.
@@ -179,6 +181,9 @@ impl Drop for Call {
     fn drop(&mut self) {
         if !self.is_done {
             self.mailbox.calls().abandon(self.token);
+            if self.tells_end {
+                self.mailbox.send(Submission::Gone(self.token));
+            }
         }
     }
 }

@@ -120,6 +120,7 @@ impl Api for FakeApi {
                     self.credentials.lock().unwrap().push(credentials);
                     self.take(front, token, request);
                 }
+                Submission::Gone(_) => {}
                 Submission::Watch(call) => self.calls.lock().unwrap().push((front, call)),
             }
         }
@@ -145,7 +146,7 @@ impl Api for FakeApi {
         let chunks = [Bytes::from_static(b"a database"), Bytes::from_static(b" in two parts")];
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let chunks = Box::new(chunks.into_iter().map(Ok));
-        Box::pin(async move { Ok(Database { bytes, version: "3.7.0".to_owned(), chunks }) })
+        Box::pin(async move { Ok(Database { bytes, version: "3.7.0".to_owned(), roots: None, chunks }) })
     }
 }
 

@@ -112,7 +112,14 @@ impl Link {
     /// When too many requests wait.
     pub(crate) fn start(&self, credentials: Credentials, request: Request) -> Result<Call, ApiError> {
         let token = self.mailbox.calls().open().ok_or(ApiError::TooManyRequests)?;
-        let call = Call::new(Arc::clone(&self.mailbox), token);
+        let waits_for_ever = matches!(
+            request,
+            Request::MemberAdd { .. }
+                | Request::MemberRemove { .. }
+                | Request::MemberUpdate { .. }
+                | Request::MemberPromote { .. }
+        );
+        let call = Call::new(Arc::clone(&self.mailbox), token, waits_for_ever);
         self.mailbox.send(Submission::Request { token, credentials, request, wants_phases: false });
         Ok(call)
     }

@@ -44,7 +44,7 @@ pub(super) fn stream(database: Database) -> Result<SnapshotStream, Status> {
 }
 
 fn send_all(database: Database, sender: &mpsc::Sender<Item>) {
-    let Database { bytes, version, chunks } = database;
+    let Database { bytes, version, roots: _, chunks } = database;
     let mut sending = Sending { sender, version, left: bytes, hash: Sha256::new() };
     let mut rest = BytesMut::new();
     for chunk in chunks {
@@ -115,6 +115,7 @@ mod tests {
         let data: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
         let chunks: Vec<_> = data.chunks(7000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let database = Database {
+            roots: None,
             bytes: data.len() as u64,
             version: "3.7.0".to_owned(),
             chunks: Box::new(chunks.into_iter()),

@@ -144,6 +144,10 @@ pub(crate) fn of(error: &ApiError) -> Status {
         ApiError::TimeoutConnectionLost => {
             known(Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost")
         }
+        ApiError::TimeoutApplied => known(
+            Code::Unavailable,
+            "etcdserver: request timed out, waiting for the applied index took too long",
+        ),
         ApiError::TimeoutLeaderTransfer => {
             known(Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
         }
@@ -279,6 +283,11 @@ mod tests {
             (ApiError::NoLeader, 14, "etcdserver: no leader"),
             (ApiError::LeaderChanged, 14, "etcdserver: leader changed"),
             (ApiError::Timeout, 14, "etcdserver: request timed out"),
+            (
+                ApiError::TimeoutApplied,
+                14,
+                "etcdserver: request timed out, waiting for the applied index took too long",
+            ),
             (ApiError::TooManyRequests, 2, "etcdserver: too many requests"),
             (ApiError::RequestTooLarge, 3, "etcdserver: request is too large"),
             (ApiError::ProposalDropped, 2, "raft proposal dropped"),

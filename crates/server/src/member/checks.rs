@@ -98,24 +98,30 @@ impl Checks {
         }
     }
 
-    /// Compares the hash of the newest compaction, which each member has from its own run of it.
+    /// Compares the hashes of the newest compactions, which each member has from its own run of them, until one is
+    /// found that all know.
     async fn of_compaction(&self, verified: &mut i64) {
-        let revision = self.handle.report().compact_revision;
-        if revision <= *verified {
-            return;
-        }
-        let Some(own) = self.own(revision).await else { return };
-        let peers = self.peers(revision).await;
-        match corruption::check_compaction(self.handle.identity().member_id, own.hash, &peers) {
-            CompactionCheck::Verified => *verified = revision,
-            CompactionCheck::Incomplete => {}
-            CompactionCheck::Corrupt(members) => {
-                for id in members {
-                    self.raise(id).await;
+        let own_id = self.handle.identity().member_id;
+        let report = self.handle.report();
+        let mut checked: i64 = 0;
+        for own in corruption::compactions_to_check(&report.compaction_hashes, *verified) {
+            checked += 1;
+            let peers = self.peers(own.hash_revision).await;
+            match corruption::check_compaction(own_id, own, &peers) {
+                CompactionCheck::Verified => {
+                    *verified = own.hash_revision;
+                    break;
+                }
+                CompactionCheck::Incomplete => {}
+                CompactionCheck::Corrupt(members) => {
+                    for id in members {
+                        self.raise(id).await;
+                    }
+                    break;
                 }
             }
         }
-        log!(Info, "finished compaction hash check", "compact-revision" => revision);
+        log!(Info, "finished compaction hash check", "number-of-hashes-checked" => checked);
     }
 
     async fn raise(&self, member_id: u64) {

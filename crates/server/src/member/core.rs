@@ -223,6 +223,7 @@ impl Core {
                     self.submit(caller, credentials, request, now_ns);
                 }
                 Submission::Watch(call) => self.member.watch(front, call, now_ns),
+                Submission::Gone(token) => self.member.on_caller_gone(Caller { front, token: token.0 }),
             }
         }
     }

@@ -113,7 +113,7 @@ impl Inbox {
         self.thread.get_or_init(std::thread::current);
     }
 
-    /// Takes a front's batch; calls of watch streams always enter, requests only while there is room.
+    /// Takes a front's batch; requests enter only while there is room, all else always.
     pub(crate) fn push(&self, front: FrontId, mut submissions: Vec<Submission>) -> Option<NotTaken> {
         let not_taken = {
             let mut queues = self.lock();
@@ -121,7 +121,9 @@ impl Inbox {
             let is_full = queues.waiting + submissions.len() > REQUESTS_MAX;
             let not_taken = (is_stopped || is_full).then(|| {
                 let tokens = requests_of(&submissions);
-                submissions.retain(|submission| !is_stopped && matches!(submission, Submission::Watch(_)));
+                submissions.retain(|submission| {
+                    !is_stopped && matches!(submission, Submission::Watch(_) | Submission::Gone(_))
+                });
                 NotTaken { tokens, is_stopped }
             });
             if !submissions.is_empty() {
@@ -227,7 +229,7 @@ pub(crate) fn requests_of(submissions: &[Submission]) -> Vec<Token> {
         .iter()
         .filter_map(|submission| match submission {
             Submission::Request { token, .. } => Some(*token),
-            Submission::Watch(_) => None,
+            Submission::Watch(_) | Submission::Gone(_) => None,
         })
         .collect()
 }

@@ -1,18 +1,21 @@
 //! A database that the leader sent: made into a backend, which takes the place of the member's own.
 //!
 //! ```text
-//! snap/<index>.snap.db ──build──▶ snap/db-<index>-<number> ──put_in_place──▶ snap/db
+//! snap/<index>.snap.db ──build──┬──▶ snap/db-<index>-<number> ──put_in_place──▶ snap/db
+//! pieces ──────────build_of_pieces──┘
 //! ```
 //!
 //! The backend is made before consensus hears of the snapshot, away from the core thread.
 //! It takes its place only after the log has a synced record of the snapshot: a crash before leaves the old state, a
 //! crash after is finished by the next start, which finds the file that belongs to the log's newest snapshot.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use etched_backend::{Backend, BackendError, Batch, CreateError, Durability, RedbBackend, RedbOptions};
-use etched_bolt::{Batches, BoltFile, ReadError};
+use etched_bolt::{Batches, BoltFile, Incremental, ReadError, Roots};
 use etched_disk::{Disk, DiskError};
 use etched_state_machine::{CatalogError, CatalogMaker};
 
@@ -23,6 +26,9 @@ static BUILT: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of one batch while a database is read in.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// Bytes of one batch while a database comes in: each keeps the pieces that its records came in.
+const PIECES_BATCH_BYTES: usize = 1 << 20;
 
 /// A backend made of a received database, not yet in its place.
 pub(crate) struct Incoming {
@@ -39,6 +45,8 @@ pub(crate) enum IncomingError {
     Create(#[from] CreateError),
     #[error("the backend cannot be written: {0}")]
     Backend(#[from] BackendError),
+    #[error("the database breaks off: {0}")]
+    Broken(#[from] io::Error),
     #[error("the received database makes no sense: {0}")]
     Records(#[from] CatalogError),
     #[error("the disk failed: {0}")]
@@ -67,29 +75,102 @@ pub(crate) fn build(
     options: RedbOptions,
 ) -> Result<Incoming, IncomingError> {
     let file = BoltFile::open(disk.open_read_only(database)?)?;
-    let number = BUILT.fetch_add(1, Ordering::Relaxed);
-    let unfinished = database.with_file_name(format!("{UNFINISHED}{number}"));
-    let path = database.with_file_name(format!("{}{number}", pending_prefix(index)));
-    for left_behind in [&unfinished, &path] {
-        if disk.exists(left_behind)? {
-            disk.remove(left_behind)?;
-        }
-    }
-    let backend = current.create_beside(disk, &unfinished, options)?;
-    // With a catalog the core thread need not read all records when it takes the backend up.
-    let mut catalog = CatalogMaker::default();
+    let dir = database.parent().unwrap_or(Path::new("."));
+    let mut building = Building::begin(disk, current, dir, index, options)?;
     for batch in Batches::new(&file, BATCH_BYTES) {
-        let mut batch = batch?;
-        catalog.add(&mut batch)?;
-        backend.commit(&batch, Durability::Buffered)?;
+        building.add(batch?)?;
     }
-    backend.commit(&Batch::new(), Durability::Synced)?;
-    put_in_place(disk, &unfinished, &path)?;
+    let incoming = building.finish(disk)?;
     // Another one that came meanwhile may have removed it.
     if disk.exists(database)? {
         disk.remove(database)?;
     }
-    Ok(Incoming { backend, path })
+    Ok(incoming)
+}
+
+/// As [`build`], of a database that comes in piece by piece from a sender that told its roots.
+///
+/// # Errors
+///
+/// When the database is not sound or not as was told, it breaks off, or the disk fails; nothing is left.
+pub(crate) fn build_of_pieces(
+    disk: &dyn Disk,
+    current: &RedbBackend,
+    dir: &Path,
+    index: u64,
+    options: RedbOptions,
+    roots: Roots,
+    pieces: &mut dyn Iterator<Item = io::Result<Bytes>>,
+) -> Result<Incoming, IncomingError> {
+    let building = Building::begin(disk, current, dir, index, options)?;
+    let unfinished = building.unfinished.clone();
+    let built = building.read_in(disk, roots, pieces);
+    if built.is_err() {
+        // What cannot be removed is removed by the next start.
+        let _ = disk.remove(&unfinished);
+    }
+    built
+}
+
+/// A backend in the making.
+struct Building {
+    backend: RedbBackend,
+    /// With a catalog the core thread need not read all records when it takes the backend up.
+    catalog: CatalogMaker,
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Building {
+    fn begin(
+        disk: &dyn Disk,
+        current: &RedbBackend,
+        dir: &Path,
+        index: u64,
+        options: RedbOptions,
+    ) -> Result<Self, IncomingError> {
+        let number = BUILT.fetch_add(1, Ordering::Relaxed);
+        let unfinished = dir.join(format!("{UNFINISHED}{number}"));
+        let path = dir.join(format!("{}{number}", pending_prefix(index)));
+        for left_behind in [&unfinished, &path] {
+            if disk.exists(left_behind)? {
+                disk.remove(left_behind)?;
+            }
+        }
+        let backend = current.create_beside(disk, &unfinished, options)?;
+        Ok(Self { backend, catalog: CatalogMaker::default(), unfinished, path })
+    }
+
+    fn read_in(
+        mut self,
+        disk: &dyn Disk,
+        roots: Roots,
+        pieces: &mut dyn Iterator<Item = io::Result<Bytes>>,
+    ) -> Result<Incoming, IncomingError> {
+        let mut reader = Incremental::new(roots);
+        let mut batch = Batch::new();
+        for piece in pieces {
+            reader.push(piece?, &mut batch)?;
+            if batch.bytes() >= PIECES_BATCH_BYTES {
+                self.add(std::mem::take(&mut batch))?;
+            }
+        }
+        reader.finish()?;
+        self.add(batch)?;
+        self.finish(disk)
+    }
+
+    fn add(&mut self, mut batch: Batch) -> Result<(), IncomingError> {
+        self.catalog.add(&mut batch)?;
+        Ok(self.backend.commit(&batch, Durability::Buffered)?)
+    }
+
+    fn finish(self, disk: &dyn Disk) -> Result<Incoming, IncomingError> {
+        let Self { backend, unfinished, path, .. } = self;
+        backend.commit(&Batch::new(), Durability::Synced)?;
+        put_in_place(disk, &unfinished, &path)?;
+        Ok(Incoming { backend, path })
+    }
 }
 
 impl Incoming {
@@ -137,6 +218,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::api::Database;
     use crate::member::outgoing;
 
     fn options() -> RedbOptions {
@@ -145,6 +227,16 @@ mod tests {
 
     /// Writes the state of a member of whom another one hears, as that one receives it.
     fn receive(dir: &Path, name: &str) -> PathBuf {
+        let database = sent(name);
+        let bytes: Vec<u8> = database.chunks.flat_map(|chunk| chunk.unwrap()).collect();
+        assert_eq!(bytes.len() as u64, database.bytes);
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// The state of that member, as it is sent.
+    fn sent(name: &str) -> Database {
         let source = MemoryBackend::new();
         let mut batch = Batch::new();
         for number in 2..1002_i64 {
@@ -161,15 +253,44 @@ mod tests {
         }
         batch.put(Table::Meta, "term", name.to_owned());
         source.commit(&batch, Durability::Buffered).unwrap();
-        let database = outgoing::database(Arc::new(source.view().unwrap()), "3.7.0".to_owned()).unwrap();
-        let bytes: Vec<u8> = database.chunks.flat_map(|chunk| chunk.unwrap()).collect();
-        assert_eq!(bytes.len() as u64, database.bytes);
-        let path = dir.join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
+        outgoing::database(Arc::new(source.view().unwrap()), "3.7.0".to_owned()).unwrap()
     }
 
-    fn term(backend: &RedbBackend) -> Option<bytes::Bytes> {
+    #[test]
+    fn what_comes_in_pieces_becomes_the_same_backend_or_none() {
+        let (disk, dir) = (RealDisk::new(), tempfile::tempdir().unwrap());
+        let own = RedbBackend::create(&disk, &dir.path().join("db"), options()).unwrap();
+        let of_pieces = |roots: &Roots, pieces: &[Bytes]| {
+            let mut pieces = pieces.iter().cloned().map(Ok);
+            build_of_pieces(&disk, &own, dir.path(), 7, options(), roots.clone(), &mut pieces)
+        };
+        let database = sent("sent");
+        let roots = database.roots.unwrap();
+        let pieces: Vec<Bytes> = database.chunks.map(|chunk| chunk.unwrap()).collect();
+        let whole = build(&disk, &own, &receive(dir.path(), "sent"), 7, options()).unwrap();
+        let built = of_pieces(&roots, &pieces).unwrap();
+        let content = |backend: &RedbBackend| {
+            let view = backend.view().unwrap();
+            let mut all = Vec::new();
+            for table in Table::ALL {
+                let range = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+                view.scan(table, range, &mut |key, value| {
+                    all.push((table, key.to_vec(), value.to_vec()));
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
+            }
+            all
+        };
+        assert!(content(&built.backend) == content(&whole.backend), "with its catalog");
+        whole.discard(&disk);
+        built.discard(&disk);
+        assert!(matches!(of_pieces(&roots, &pieces[..pieces.len() - 1]), Err(IncomingError::Read(_))));
+        assert!(of_pieces(&"4096;key=4".parse().unwrap(), &pieces).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the database is left");
+    }
+
+    fn term(backend: &RedbBackend) -> Option<Bytes> {
         backend.view().unwrap().get(Table::Meta, b"term").unwrap()
     }
 

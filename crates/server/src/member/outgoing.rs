@@ -12,7 +12,7 @@ use std::sync::mpsc::sync_channel;
 
 use etched_backend::ReadView;
 use etched_backend::Table;
-use etched_bolt::{ExportError, Layout, PageSize};
+use etched_bolt::{ExportError, Layout, PageSize, Roots};
 use etched_state_machine::record_lengths;
 
 use crate::api::Database;
@@ -32,7 +32,7 @@ pub(crate) fn database<V: ReadView + Send + Sync + 'static>(
     version: String,
 ) -> Result<Database, ExportError> {
     let layout = plan(&*view)?;
-    let bytes = layout.file_bytes();
+    let (bytes, roots) = (layout.file_bytes(), Roots::of(&layout));
     let (sender, receiver) = sync_channel::<io::Result<bytes::Bytes>>(CHUNKS_AHEAD);
     let failed = sender.clone();
     let work = move || {
@@ -48,7 +48,7 @@ pub(crate) fn database<V: ReadView + Send + Sync + 'static>(
         // The channel has room for it.
         let _ = failed.send(Err(error));
     }
-    Ok(Database { bytes, version, chunks: Box::new(receiver.into_iter()) })
+    Ok(Database { bytes, version, roots, chunks: Box::new(receiver.into_iter()) })
 }
 
 /// Plans with the lengths that the catalog tells, or, if it does not tell those of all records, with those of the

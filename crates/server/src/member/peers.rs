@@ -1,9 +1,12 @@
 //! Between the transport and the core thread: what other members send and ask.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use etched_backend::{RedbBackend, RedbOptions};
+use etched_bolt::Roots;
 use etched_disk::Disk;
 use etched_replica::raft::{Message, SnapshotDelivery};
 use tokio::sync::oneshot;
@@ -14,9 +17,12 @@ use crate::flags::SERVER_VERSION;
 use crate::front::Link;
 use crate::log;
 use crate::member::inbox::{Inbox, PeerEvent};
-use crate::member::incoming;
+use crate::member::incoming::{self, Incoming, IncomingError};
 use crate::peer::{Asked, PeerHash, PeerQuestions, PeerSink, PeerVersions};
 use crate::tls::Visitor;
+
+/// How much a thread that reads a snapshot in gives way to those that serve clients; 19 would be all the way.
+const NICENESS: i32 = 5;
 
 /// Puts what the transport receives into the core thread's inbox.
 pub(crate) struct Sink {
@@ -25,36 +31,37 @@ pub(crate) struct Sink {
     /// The backend in use; replaced with each installation, gone when the member has ended.
     pub(crate) current: Arc<Mutex<Option<RedbBackend>>>,
     pub(crate) backend_options: RedbOptions,
+    /// Where backends are made.
+    pub(crate) snapshot_dir: PathBuf,
     /// Held while a backend is made: a leader that loses patience sends the next snapshot meanwhile.
     pub(crate) building: Arc<Mutex<()>>,
 }
 
-impl PeerSink for Sink {
-    fn on_messages(&self, messages: Vec<Message>) {
-        self.inbox.push_messages(messages);
-    }
-
+impl Sink {
     /// The backend is made on a thread of its own, one at a time, and only then does consensus hear of the snapshot.
-    fn on_snapshot(&self, message: Message, database: PathBuf) -> Asked<Result<(), String>> {
+    fn take_snapshot(
+        &self,
+        message: Message,
+        build: impl FnOnce(&dyn Disk, &RedbBackend, u64) -> Result<Incoming, IncomingError> + Send + 'static,
+    ) -> Asked<Result<(), String>> {
         let (inbox, disk) = (Arc::clone(&self.inbox), Arc::clone(&self.disk));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(current) = current else { return Box::pin(async { Err("server stopped".to_owned()) }) };
-        let (options, building) = (self.backend_options, Arc::clone(&self.building));
+        let building = Arc::clone(&self.building);
         let (sender, receiver) = oneshot::channel();
         let work = move || {
+            // Where it is not permitted the thread competes like any other.
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
             let _one = building.lock().unwrap_or_else(PoisonError::into_inner);
             let index = message.snapshot().map_or(0, |meta| meta.index);
             log!(Info, "reading in a received snapshot", "snapshot-index" => index);
-            let built = incoming::build(&*disk, &current, &database, index, options);
-            let result = match built {
+            let result = match build(&*disk, &current, index) {
                 Ok(incoming) => {
                     inbox.push_peer(PeerEvent::Snapshot { message, incoming });
                     Ok(())
                 }
                 Err(error) => {
                     log!(Error, "a received snapshot cannot be used", "snapshot-index" => index, "error" => error.to_string());
-                    // What cannot be removed is removed by the next start.
-                    let _ = disk.remove(&database);
                     Err(error.to_string())
                 }
             };
@@ -65,6 +72,36 @@ impl PeerSink for Sink {
         Box::pin(async move {
             spawned.map_err(|error| error.to_string())?;
             receiver.await.unwrap_or_else(|_| Err("the thread that reads it in has ended".to_owned()))
+        })
+    }
+}
+
+impl PeerSink for Sink {
+    fn on_messages(&self, messages: Vec<Message>) {
+        self.inbox.push_messages(messages);
+    }
+
+    fn on_snapshot(&self, message: Message, database: PathBuf) -> Asked<Result<(), String>> {
+        let options = self.backend_options;
+        self.take_snapshot(message, move |disk, current, index| {
+            let built = incoming::build(disk, current, &database, index, options);
+            if built.is_err() {
+                // What cannot be removed is removed by the next start.
+                let _ = disk.remove(&database);
+            }
+            built
+        })
+    }
+
+    fn on_snapshot_body(
+        &self,
+        message: Message,
+        roots: Roots,
+        mut pieces: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
+    ) -> Asked<Result<(), String>> {
+        let (options, dir) = (self.backend_options, self.snapshot_dir.clone());
+        self.take_snapshot(message, move |disk, current, index| {
+            incoming::build_of_pieces(disk, current, &dir, index, options, roots, &mut pieces)
         })
     }
 

@@ -191,7 +191,7 @@ fn run(
     let handle = Arc::new(handle(options, &identity, &inbox, secure.clone()));
     let current = Arc::new(Mutex::new(Some(backend.clone())));
     let upkeep = Upkeep::start(Arc::clone(&handle), options, Arc::clone(&metrics))?;
-    let sink = sink(&inbox, &disk, &current);
+    let sink = sink(&inbox, &disk, &current, &snapshot_dir);
     let questions = Questions { link: upkeep.link(), doorman };
     let (transport, peer_service) =
         start_transport(options, identity, &snapshot_dir, sink, questions, secure, &metrics)?;
@@ -263,12 +263,18 @@ fn start_transport(
     })
 }
 
-fn sink(inbox: &Arc<Inbox>, disk: &Arc<dyn Disk>, current: &Arc<Mutex<Option<RedbBackend>>>) -> Sink {
+fn sink(
+    inbox: &Arc<Inbox>,
+    disk: &Arc<dyn Disk>,
+    current: &Arc<Mutex<Option<RedbBackend>>>,
+    snapshot_dir: &Path,
+) -> Sink {
     Sink {
         inbox: Arc::clone(inbox),
         disk: Arc::clone(disk),
         current: Arc::clone(current),
         backend_options: backend_options(),
+        snapshot_dir: snapshot_dir.to_owned(),
         building: Arc::default(),
     }
 }

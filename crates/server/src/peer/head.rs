@@ -17,6 +17,8 @@ pub(super) const SERVER_FROM: HeaderName = HeaderName::from_static("x-server-fro
 pub(super) const VERSION: HeaderName = HeaderName::from_static("x-server-version");
 pub(super) const CLUSTER_MIN: HeaderName = HeaderName::from_static("x-min-cluster-version");
 pub(super) const RAFT_TO: HeaderName = HeaderName::from_static("x-raft-to");
+/// Not etcd's: where the trees of a snapshot's buckets end.
+pub(super) const ROOTS: HeaderName = HeaderName::from_static("x-etched-roots");
 pub(super) const PEER_URLS: HeaderName = HeaderName::from_static("x-peerurls");
 
 pub(super) const INCOMPATIBLE: &str = "incompatible version";

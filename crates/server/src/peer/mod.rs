@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use etched_bolt::Roots;
 use etched_replica::raft;
 use etched_state_machine::HashKv;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -84,6 +85,8 @@ pub struct PeerInfo {
 pub struct SnapshotBody {
     /// Bytes of all chunks together.
     pub bytes: u64,
+    /// Where the trees of its buckets end; a member that knows what it is told then reads it while it comes in.
+    pub roots: Option<Roots>,
     /// The database in order; taken on a thread of the transport, and never held as a whole.
     pub chunks: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
 }
@@ -104,6 +107,17 @@ pub trait PeerSink: Send + Sync {
     /// Resolves when consensus has the snapshot, or with the reason why it will not: only then is the sender answered,
     /// or it would ask for what comes after the snapshot too early, and send it again.
     fn on_snapshot(&self, message: raft::Message, database: PathBuf) -> Asked<Result<(), String>>;
+
+    /// A snapshot comes in: its database in pieces, in order, which can be read as they come. Taking a piece may block;
+    /// after an error, or without a piece, there is nothing more.
+    ///
+    /// Resolves as [`PeerSink::on_snapshot`] does.
+    fn on_snapshot_body(
+        &self,
+        message: raft::Message,
+        roots: Roots,
+        pieces: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
+    ) -> Asked<Result<(), String>>;
 
     /// Messages to a member were dropped.
     fn on_unreachable(&self, member: u64);

@@ -206,7 +206,7 @@ impl Answers {
 
 /// Why a lease was not looked at; a member that does not lead answers a status that depends on the question.
 fn refuse_lease(error: &ApiError, otherwise: StatusCode) -> Response<Bytes> {
-    if matches!(error, ApiError::Timeout) {
+    if matches!(error, ApiError::Timeout | ApiError::TimeoutApplied) {
         return head::plain(StatusCode::REQUEST_TIMEOUT, BEHIND);
     }
     // One of the texts is that of a member that does not lead.

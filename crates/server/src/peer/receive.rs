@@ -1,14 +1,19 @@
 //! Receives a snapshot: the message, then the database, which goes to a file of its own.
+//!
+//! If the sender tells where the trees of the database end, as a member of this program does, nothing is written here:
+//! the database is read while it comes in.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use etched_bolt::Roots;
 use etched_replica::raft::{DecodeError, Message, MessageKind};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -34,7 +39,7 @@ pub(super) fn file_name(index: u64) -> String {
 }
 
 /// Receives one snapshot and answers its sender.
-pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
+pub(super) async fn receive(core: &Core, head: &Parts, body: Incoming) -> Response<Bytes> {
     let begun = Instant::now();
     let mut pieces = Pieces { body, rest: Bytes::new() };
     let local = || Value::hex(core.shared.identity.member_id);
@@ -69,18 +74,20 @@ pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
         "local-member-id" => local(), "remote-snapshot-sender-id" => Value::hex(from),
         "incoming-snapshot-index" => index,
     );
-    match save(core, index, &mut pieces).await {
-        Ok((database, bytes)) => {
-            crate::log!(
-                Info, "received and saved database snapshot",
-                "local-member-id" => local(), "remote-snapshot-sender-id" => Value::hex(from),
-                "incoming-snapshot-index" => index, "incoming-snapshot-size-bytes" => bytes,
-                "download-took" => begun.elapsed(),
-            );
-            numbers.received_bytes.add(bytes);
-            core.shared.metrics.database_save.record(begun.elapsed());
-            numbers.snapshots_received.succeed(begun.elapsed());
-            if let Err(reason) = core.shared.sink.on_snapshot(message, database).await {
+    // A text that says nothing is as good as none: the database is then read when it is complete.
+    let roots: Option<Roots> = head::text(&head.headers, &head::ROOTS).parse().ok();
+    let received = match roots {
+        Some(roots) => read_in(core, message, roots, &mut pieces).await.map(|bytes| (bytes, None)),
+        None => save(core, index, &mut pieces)
+            .await
+            .map(|(database, bytes)| (bytes, Some(core.shared.sink.on_snapshot(message, database)))),
+    };
+    match received {
+        Ok((bytes, taken)) => {
+            note_received(core, from, index, bytes, begun.elapsed());
+            if let Some(taken) = taken
+                && let Err(reason) = taken.await
+            {
                 let text = format!("failed to process raft message ({reason})");
                 return head::plain(StatusCode::INTERNAL_SERVER_ERROR, &text);
             }
@@ -99,6 +106,20 @@ pub(super) async fn receive(core: &Core, body: Incoming) -> Response<Bytes> {
             head::plain(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
     }
+}
+
+fn note_received(core: &Core, from: u64, index: u64, bytes: u64, took: Duration) {
+    crate::log!(
+        Info, "received and saved database snapshot",
+        "local-member-id" => Value::hex(core.shared.identity.member_id),
+        "remote-snapshot-sender-id" => Value::hex(from),
+        "incoming-snapshot-index" => index, "incoming-snapshot-size-bytes" => bytes,
+        "download-took" => took,
+    );
+    let numbers = core.numbers_of(from);
+    numbers.received_bytes.add(bytes);
+    core.shared.metrics.database_save.record(took);
+    numbers.snapshots_received.succeed(took);
 }
 
 /// A body in the pieces in which it arrives.
@@ -171,6 +192,43 @@ enum Piece {
     End,
 }
 
+/// Hands the rest of a body on while it comes in; how long it is, once consensus has the snapshot.
+async fn read_in(core: &Core, message: Message, roots: Roots, pieces: &mut Pieces) -> io::Result<u64> {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    let pieces_in = Box::new(PiecesIn { receiver, is_over: false });
+    let taken = core.shared.sink.on_snapshot_body(message, roots, pieces_in);
+    let bytes = feed(pieces, &sender).await?;
+    taken.await.map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// The pieces of a body for a thread that may wait for them.
+struct PiecesIn {
+    receiver: mpsc::Receiver<Piece>,
+    is_over: bool,
+}
+
+impl Iterator for PiecesIn {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        match self.receiver.blocking_recv() {
+            Some(Piece::Bytes(bytes)) => Some(Ok(bytes)),
+            Some(Piece::End) => {
+                self.is_over = true;
+                None
+            }
+            None => {
+                self.is_over = true;
+                Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")))
+            }
+        }
+    }
+}
+
 /// Writes the rest of a body into a file and makes it safe; where it lies and how long it is.
 async fn save(core: &Core, index: u64, pieces: &mut Pieces) -> io::Result<(PathBuf, u64)> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
@@ -187,15 +245,18 @@ async fn save(core: &Core, index: u64, pieces: &mut Pieces) -> io::Result<(PathB
     fed.and(saved)
 }
 
-async fn feed(pieces: &mut Pieces, sender: &mpsc::Sender<Piece>) -> io::Result<()> {
+/// Hands a body on; how long it is, as far as it was wanted.
+async fn feed(pieces: &mut Pieces, sender: &mpsc::Sender<Piece>) -> io::Result<u64> {
+    let mut len = 0;
     while let Some(bytes) = pieces.next().await? {
+        len += bytes.len() as u64;
         if sender.send(Piece::Bytes(bytes)).await.is_err() {
             // The thread tells why it does not go on.
-            return Ok(());
+            return Ok(len);
         }
     }
     let _ = sender.send(Piece::End).await;
-    Ok(())
+    Ok(len)
 }
 
 fn write_file(

@@ -176,7 +176,7 @@ impl PeerService {
 
     async fn snapshot(&self, head: &Parts, body: Incoming) -> Response<Bytes> {
         let Some(refused) = self.refuse_post(head) else {
-            return self.with_cluster_id(receive::receive(&self.core, body).await);
+            return self.with_cluster_id(receive::receive(&self.core, head, body).await);
         };
         let numbers = self.core.numbers_of(0);
         numbers.snapshots_received.begin();

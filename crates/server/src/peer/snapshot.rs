@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::SnapshotBody;
 use super::dial::{NoAnswer, describe, read_whole, set_host, speak};
+use super::head;
 use super::pipeline::{PostError, check_answer, request};
 use super::remote::Peer;
 use crate::logging::Value;
@@ -68,8 +69,12 @@ pub(super) async fn send(peer: Arc<Peer>, message: Message, body: SnapshotBody) 
 async fn post(peer: &Peer, message: &Message, body: SnapshotBody) -> Result<(), PostError> {
     let url = peer.picker.pick().ok_or(PostError::NoUrl)?;
     let within = ANSWER_TIME_MAX + Duration::from_secs(body.bytes / BYTES_PER_SECOND_MIN);
+    let roots = body.roots.as_ref().and_then(|roots| HeaderValue::try_from(roots.to_string()).ok());
     let body = Outgoing::begin(message, body).map_err(NoAnswer::from)?;
     let mut request = request(peer, Method::POST, "/raft/snapshot", body);
+    if let Some(roots) = roots {
+        request.headers_mut().insert(head::ROOTS, roots);
+    }
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     set_host(&mut request, &url);
     let asked = async {
@@ -105,7 +110,7 @@ struct Outgoing {
 impl Outgoing {
     /// Starts the thread that reads the database.
     fn begin(message: &Message, body: SnapshotBody) -> io::Result<Self> {
-        let SnapshotBody { bytes, chunks } = body;
+        let SnapshotBody { bytes, roots: _, chunks } = body;
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         std::thread::Builder::new().name("peer-snap-out".to_owned()).spawn(move || {
             for chunk in chunks {

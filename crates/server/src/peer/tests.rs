@@ -53,10 +53,15 @@ enum Event {
     Removed,
 }
 
+/// A snapshot that came in in pieces, or why it did not come as a whole.
+type SnapshotIn = (Message, Roots, Result<Vec<u8>, String>);
+
 /// A sink that remembers.
 #[derive(Default)]
 struct Recorder {
     events: Mutex<Vec<Event>>,
+    /// What came in in pieces.
+    bodies: Arc<Mutex<Vec<SnapshotIn>>>,
     changed: Condvar,
 }
 
@@ -113,6 +118,25 @@ impl PeerSink for Recorder {
     fn on_snapshot(&self, message: Message, database: PathBuf) -> Asked<Result<(), String>> {
         self.record(Event::Snapshot(message, database));
         Box::pin(async { Ok(()) })
+    }
+
+    fn on_snapshot_body(
+        &self,
+        message: Message,
+        roots: Roots,
+        pieces: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
+    ) -> Asked<Result<(), String>> {
+        let (sender, receiver) = oneshot::channel();
+        let bodies = Arc::clone(&self.bodies);
+        std::thread::spawn(move || {
+            let read: io::Result<Vec<Bytes>> = pieces.collect();
+            let read = read.map(|pieces| pieces.concat()).map_err(|error| error.to_string());
+            let outcome = read.clone().map(drop);
+            bodies.lock().unwrap().push((message, roots, read));
+            // The sender may be gone.
+            let _ = sender.send(outcome);
+        });
+        Box::pin(async move { receiver.await.unwrap() })
     }
 
     fn on_unreachable(&self, member: u64) {

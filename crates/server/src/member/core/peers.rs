@@ -92,12 +92,12 @@ impl Core {
         let (transport, inbox) = (Arc::clone(&self.peers.transport), Arc::clone(&self.inbox));
         let failed = PeerEvent::SnapshotSent(to, SnapshotDelivery::Failed);
         let work = move || match outgoing::database(view, version) {
-            Ok(Database { bytes, chunks, .. }) => {
+            Ok(Database { bytes, roots, chunks, .. }) => {
                 log!(
                     Info, "sending database snapshot",
                     "snapshot-index" => index, "remote-peer-id" => format!("{to:x}"), "bytes" => bytes
                 );
-                transport.send_snapshot(message, SnapshotBody { bytes, chunks });
+                transport.send_snapshot(message, SnapshotBody { bytes, roots, chunks });
             }
             Err(error) => {
                 log!(Error, "a snapshot cannot be read", "error" => error.to_string());

@@ -337,7 +337,8 @@ fn snapshots_go_both_ways_and_a_removed_member_learns_of_it() {
     let old =
         message(7, ours, real, &[0x20, 1, 0x4a, 12, 0x12, 10, 0x0a, 4, 0x08, 1, 0x08, 2, 0x10, 5, 0x18, 1]);
     let chunks: Vec<_> = database.chunks(10_000).map(|chunk| Ok(database.slice_ref(chunk))).collect();
-    let body = SnapshotBody { bytes: database.len() as u64, chunks: Box::new(chunks.into_iter()) };
+    let body =
+        SnapshotBody { bytes: database.len() as u64, roots: None, chunks: Box::new(chunks.into_iter()) };
     member.node.transport.send_snapshot(old, body);
     member.wait("the snapshot is sent", |shown| shown.delivery.is_some());
     assert_eq!(member.shown.lock().unwrap().delivery, Some(SnapshotDelivery::Done));

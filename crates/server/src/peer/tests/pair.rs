@@ -210,7 +210,7 @@ fn a_snapshot_is_received_as_it_was_sent() {
         count.fetch_add(1, Ordering::Relaxed);
         Ok(chunk)
     });
-    let body = SnapshotBody { bytes: whole.len() as u64, chunks: Box::new(chunks) };
+    let body = SnapshotBody { bytes: whole.len() as u64, roots: None, chunks: Box::new(chunks) };
     a.transport.send_snapshot(snapshot(1, 2, 9), body);
     a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Done));
     let path = b.dir.path().join("0000000000000009.snap.db");
@@ -223,7 +223,7 @@ fn a_snapshot_is_received_as_it_was_sent() {
     assert_eq!(b.scrape()[r#"etcd_network_snapshot_receive_success{From="1"}"#], "1");
 
     // Another of the same index is taken, and the file stays.
-    let body = SnapshotBody { bytes: 3, chunks: Box::new([Ok(Bytes::from("new"))].into_iter()) };
+    let body = SnapshotBody { bytes: 3, roots: None, chunks: Box::new([Ok(Bytes::from("new"))].into_iter()) };
     a.recorder.forget();
     a.transport.send_snapshot(snapshot(1, 2, 9), body);
     a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Done));
@@ -238,7 +238,7 @@ fn a_snapshot_that_breaks_off_leaves_nothing() {
     {
         let (a, b) = pair();
         let chunks = database(16).into_iter().map(Ok).chain(last);
-        let body = SnapshotBody { bytes: told, chunks: Box::new(chunks) };
+        let body = SnapshotBody { bytes: told, roots: None, chunks: Box::new(chunks) };
         a.transport.send_snapshot(snapshot(1, 2, 9), body);
         a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Failed));
         assert!(a.recorder.events.lock().unwrap().contains(&Event::Unreachable(2)));
@@ -253,9 +253,34 @@ fn a_snapshot_that_breaks_off_leaves_nothing() {
 }
 
 #[test]
+fn a_snapshot_with_its_roots_is_read_while_it_comes_in() {
+    let (a, b) = pair();
+    let roots: Roots = "4096;key=7".parse().unwrap();
+    let send = |told: u64| {
+        let chunks = Box::new(database(16).into_iter().map(Ok));
+        a.transport.send_snapshot(
+            snapshot(1, 2, 9),
+            SnapshotBody { bytes: told, roots: Some(roots.clone()), chunks },
+        );
+    };
+    let bodies = || b.recorder.bodies.lock().unwrap().clone();
+    send(16 << 16);
+    a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Done));
+    assert_eq!(bodies(), [(snapshot(1, 2, 9), roots.clone(), Ok(database(16).concat()))]);
+    assert_eq!(files_in(b.dir.path()), [""; 0], "no file is needed");
+    assert_eq!(b.scrape()[r#"etcd_network_snapshot_receive_success{From="1"}"#], "1");
+    send((16 << 16) + 1);
+    a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Failed));
+    wait_until("the receiver notices", || bodies().len() == 2);
+    assert_eq!(bodies()[1].2, Err("unexpected EOF".to_owned()));
+    let failures = || b.scrape().get(r#"etcd_network_snapshot_receive_failures{From="1"}"#).cloned();
+    wait_until("the failure is counted", || failures().as_deref() == Some("1"));
+}
+
+#[test]
 fn a_snapshot_for_nobody_fails_at_once() {
     let a = Node::new(1);
-    let body = SnapshotBody { bytes: 0, chunks: Box::new(std::iter::empty()) };
+    let body = SnapshotBody { bytes: 0, roots: None, chunks: Box::new(std::iter::empty()) };
     a.transport.send_snapshot(snapshot(1, 2, 9), body);
     a.recorder.wait_for(&Event::SnapshotSent(2, SnapshotDelivery::Failed));
 }
