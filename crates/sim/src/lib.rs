@@ -41,5 +41,5 @@ mod world;
 
 pub use oracle::Violation;
 pub use run::{Failure, Look, Report, run};
-pub use scenario::{ParseError, Scenario};
+pub use scenario::{ParseError, Plant, Scenario};
 pub use trace::Listing;

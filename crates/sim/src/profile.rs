@@ -2,7 +2,7 @@
 
 use crate::clock::{MICROSECOND, MILLISECOND, SECOND};
 use crate::random::{Purpose, Random};
-use crate::scenario::Scenario;
+use crate::scenario::{Plant, Scenario};
 
 /// What the network does on its own, in parts in a million and nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +33,7 @@ pub(crate) struct Families {
     pub(crate) clocks: bool,
     pub(crate) disk_errors: bool,
     pub(crate) disk_full: bool,
+    pub(crate) operators: bool,
 }
 
 /// Everything that a seed decides before the run begins.
@@ -53,6 +54,8 @@ pub(crate) struct Profile {
     /// Mean time between an answer and the next request of a client.
     pub(crate) think_mean: u64,
     pub(crate) keys: u64,
+    /// By how many seconds the lives of leases differ.
+    pub(crate) ttl_span: u64,
     pub(crate) value_bytes: u64,
     /// Whether values of hundreds of kilobytes occur.
     pub(crate) has_large_values: bool,
@@ -69,6 +72,7 @@ pub(crate) struct Profile {
     pub(crate) max_size_per_message: u64,
     pub(crate) quota_bytes: i64,
     pub(crate) pre_vote: bool,
+    pub(crate) plant: Option<Plant>,
 }
 
 impl Profile {
@@ -77,8 +81,11 @@ impl Profile {
         let mut random = Random::new(scenario.seed, Purpose::Profile);
         // Every choice is drawn, whatever a scenario says, so that the others stay.
         let members = *random.pick(&[1, 3, 3, 3, 3, 5]);
-        let safety = random.between(10, 40) * SECOND;
+        // Long enough for the remaining life of leases to be noted, which happens every five minutes.
+        let is_long = random.happens(20_000);
+        let safety = if is_long { 700 } else { random.between(10, 40) } * SECOND;
         let fault_mean = *random.pick(&[300, 1_000, 2_000, 5_000]) * MILLISECOND;
+        let fault_mean = if is_long { fault_mean * 30 } else { fault_mean };
         let families = draw_families(&mut random);
         let network = draw_network(&mut random);
         let disk = DiskProfile {
@@ -89,6 +96,7 @@ impl Profile {
         let clients = random.between(1, 8);
         let watchers = random.between(0, 4);
         let think_mean = *random.pick(&[5, 30, 100, 300]) * MILLISECOND;
+        let think_mean = if is_long { 20 * think_mean } else { think_mean };
         let keys = *random.pick(&[2, 8, 40, 300]);
         let value_bytes = *random.pick(&[8, 100, 2_000]);
         let has_large_values = random.happens(100_000);
@@ -104,6 +112,7 @@ impl Profile {
             watchers,
             think_mean,
             keys,
+            ttl_span: if is_long { 900 } else { 4 },
             value_bytes,
             has_large_values,
             segment_bytes: *random.pick(&[8 << 10, 64 << 10, 256 << 10]),
@@ -119,6 +128,7 @@ impl Profile {
             max_size_per_message: *random.pick(&[1, 4 << 10, 1 << 20]),
             quota_bytes: if random.happens(150_000) { 200 << 10 } else { 0 },
             pre_vote: random.happens(850_000),
+            plant: None,
         };
         scenario.change(&mut profile);
         profile
@@ -135,6 +145,7 @@ fn draw_families(random: &mut Random) -> Families {
         clocks: is_on(),
         disk_errors: is_on(),
         disk_full: is_on(),
+        operators: is_on(),
     }
 }
 

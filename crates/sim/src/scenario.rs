@@ -17,6 +17,43 @@ use std::fmt;
 use crate::clock::SECOND;
 use crate::profile::Profile;
 
+/// Something that is done wrong on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// Consensus is told that its writes are down before they are.
+    EarlyAnswers,
+    /// The log is not synced, although everybody is told so.
+    LyingDisk,
+    /// Linearizable reads are served without asking other members.
+    StaleReads,
+    /// Frames with proposals are repeated.
+    RepeatedProposals,
+    /// Some responses to watches are lost.
+    LostEvents,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::EarlyAnswers, Self::LyingDisk, Self::StaleReads, Self::RepeatedProposals, Self::LostEvents];
+
+    /// Its name in a scenario file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EarlyAnswers => "early-answers",
+            Self::LyingDisk => "lying-disk",
+            Self::StaleReads => "stale-reads",
+            Self::RepeatedProposals => "repeated-proposals",
+            Self::LostEvents => "lost-events",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|plant| plant.name() == name)
+    }
+}
+
 /// What stands for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scenario {
@@ -32,6 +69,8 @@ pub struct Scenario {
     pub watchers: Option<u64>,
     /// Whether the network is perfect.
     pub is_calm: bool,
+    /// What is done wrong on purpose.
+    pub plant: Option<Plant>,
     /// Faults that do not strike.
     pub skip: BTreeSet<u64>,
     /// What the file says about it.
@@ -82,6 +121,7 @@ impl Scenario {
             "seconds" => self.seconds = Some(number()?),
             "clients" => self.clients = Some(number()?),
             "watchers" => self.watchers = Some(number()?),
+            "plant" => self.plant = Some(Plant::parse(value)?),
             "calm" => self.is_calm = value.parse().ok()?,
             "skip" => {
                 let numbers: Option<BTreeSet<u64>> =
@@ -98,6 +138,7 @@ impl Scenario {
         profile.safety = self.seconds.map_or(profile.safety, |seconds| seconds * SECOND);
         profile.clients = self.clients.unwrap_or(profile.clients);
         profile.watchers = self.watchers.unwrap_or(profile.watchers);
+        profile.plant = self.plant;
         if self.is_calm {
             profile.network = crate::profile::NetworkProfile::default();
             profile.disk = crate::profile::DiskProfile::default();
@@ -121,6 +162,9 @@ impl fmt::Display for Scenario {
             if let Some(number) = number {
                 writeln!(f, "{name} = {number}")?;
             }
+        }
+        if let Some(plant) = self.plant {
+            writeln!(f, "plant = {}", plant.name())?;
         }
         if self.is_calm {
             writeln!(f, "calm = true")?;
@@ -146,6 +190,7 @@ mod tests {
             clients: Some(1),
             watchers: Some(0),
             is_calm: true,
+            plant: Some(Plant::StaleReads),
             skip: [2, 5, 9].into(),
             story: vec!["a power loss while the vote is written".into()],
         };
@@ -154,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for text in ["seed = x", "sead = 1", "seed 1", "skip = 1 a"] {
+        for text in ["seed = x", "sead = 1", "plant = x", "seed 1", "skip = 1 a"] {
             assert_eq!(Scenario::parse(text), Err(ParseError { line: 1, text: text.into() }));
         }
     }

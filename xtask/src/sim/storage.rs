@@ -37,12 +37,13 @@ struct Total {
 
 pub(super) fn run(options: &Options) -> Result<()> {
     let first = options.seed.unwrap_or_else(new_seed);
+    let count = options.seeds_count()?;
     println!("storage, from seed {first}");
     tell_the_seed_of_a_panic();
     let shared = Shared {
         next: AtomicU64::new(first),
-        end: options.seeds.map(|seeds| first + seeds),
-        until: options.seeds.is_none().then(|| Instant::now() + options.time()),
+        end: count.map(|seeds| first + seeds),
+        until: count.is_none().then(|| Instant::now() + options.time()),
         failed: AtomicBool::new(false),
         total: Mutex::default(),
     };

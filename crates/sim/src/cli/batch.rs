@@ -16,7 +16,7 @@ use etched_sim::{Look, Report, Scenario, run};
 pub(crate) struct RunArgs {
     /// For how many minutes new seeds are begun.
     #[arg(long)]
-    minutes: Option<u64>,
+    minutes: Option<f64>,
     /// Which seeds, as `first..end`.
     #[arg(long)]
     seeds: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn run_many(args: &RunArgs) -> ExitCode {
         return ExitCode::from(2);
     };
     let started = Instant::now();
-    let deadline = args.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
+    let deadline = args.minutes.map(|minutes| started + Duration::from_secs_f64(minutes * 60.0));
     let next = AtomicU64::new(first);
     let stopped = AtomicBool::new(false);
     let total = Mutex::new(Total::default());
@@ -126,7 +126,7 @@ fn report(args: &RunArgs, total: &Total, took: Duration) -> ExitCode {
         let mut hashes = total.hashes.clone();
         hashes.sort_unstable();
         for (seed, hash) in hashes {
-            println!("{seed} {hash:016x}");
+            println!("hash of {seed} is {hash:016x}");
         }
     }
     println!("faults and situations:");

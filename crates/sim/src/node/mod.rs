@@ -25,6 +25,7 @@ use etched_state_machine::{BootstrapChange, HashPlan};
 use etched_wal::{Wal, WalOptions, snapshot_file};
 
 use crate::clock::Clock;
+use crate::scenario::Plant;
 use snapshot::Incoming;
 pub(crate) use storage::StorageError;
 
@@ -103,6 +104,7 @@ pub(crate) struct Node {
     received: BTreeMap<u64, Incoming>,
     installing: Option<Installing>,
     has_appended: bool,
+    plant: Option<Plant>,
     built: u64,
     pub(crate) seen: Vec<Seen>,
     _lock: Box<dyn DiskLock>,
@@ -124,12 +126,13 @@ pub(crate) struct Birth<'a> {
     pub(crate) config: etched_replica::raft::Config,
     pub(crate) options: MemberOptions,
     pub(crate) clock: Clock,
+    pub(crate) plant: Option<Plant>,
 }
 
 impl Node {
     /// Starts a member on its disk.
     pub(crate) fn start(birth: Birth<'_>) -> Result<(Self, Found), OpenFailure> {
-        let Birth { disk, bootstrap, segment_bytes, config, options, clock } = birth;
+        let Birth { disk, bootstrap, segment_bytes, config, options, clock, plant } = birth;
         let opened = storage::open(&disk, bootstrap, WalOptions { segment_bytes })?;
         let storage::Storage { wal, backend, restored, has_torn_tail, lock } = opened;
         let view = Arc::new(backend.view()?);
@@ -157,6 +160,7 @@ impl Node {
             received: BTreeMap::new(),
             installing: None,
             has_appended: false,
+            plant,
             built: 0,
             seen: Vec::new(),
             _lock: lock,
@@ -251,6 +255,14 @@ impl Node {
     }
 
     fn sync_log(&mut self) -> Result<(), Stop> {
+        match self.plant {
+            Some(Plant::EarlyAnswers) => return Ok(()),
+            Some(Plant::LyingDisk) => {
+                self.seen.push(Seen::Synced);
+                return Ok(());
+            }
+            Some(Plant::StaleReads | Plant::RepeatedProposals | Plant::LostEvents) | None => {}
+        }
         self.wal.sync().map_err(disk_stop)?;
         self.seen.push(Seen::Synced);
         Ok(())

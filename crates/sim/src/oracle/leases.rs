@@ -20,6 +20,8 @@ struct Life {
 #[derive(Debug, Default)]
 pub(crate) struct LeaseWatch {
     lives: BTreeMap<i64, Life>,
+    /// Leases whose remaining life is noted in the log.
+    checkpointed: BTreeSet<i64>,
     /// Revocations that clients asked for, by lease.
     asked: BTreeSet<i64>,
     /// How much faster than true time the fastest clock runs, in parts in a million, and the most that clocks jumped.
@@ -42,6 +44,11 @@ impl LeaseWatch {
         }
     }
 
+    /// Whether the remaining life of a lease is noted in the log.
+    pub(crate) fn has_checkpoints(&self) -> bool {
+        !self.checkpointed.is_empty()
+    }
+
     /// A client asks to end a lease.
     pub(crate) fn on_revoke_asked(&mut self, id: i64) {
         self.asked.insert(id);
@@ -54,7 +61,17 @@ impl LeaseWatch {
         leases: &BTreeMap<i64, Lease>,
         now: u64,
     ) -> Result<(), Violation> {
+        if let Command::LeaseCheckpoint(notes) = command {
+            for (id, remaining) in notes {
+                if *remaining > 0 {
+                    self.checkpointed.insert(*id)
+                } else {
+                    self.checkpointed.remove(id)
+                };
+            }
+        }
         let Command::LeaseRevoke { id } = command else { return Ok(()) };
+        self.checkpointed.remove(id);
         let is_there = leases.contains_key(id);
         let life = self.lives.remove(id);
         if !is_there || self.asked.contains(id) {

@@ -76,6 +76,16 @@ impl Store {
         &self.leases
     }
 
+    /// Alarms: of which member, and which.
+    pub(crate) fn alarms(&self) -> Vec<(u64, i32)> {
+        self.alarms.iter().copied().collect()
+    }
+
+    /// Whether there was no key at a revision.
+    pub(crate) fn is_empty_at(&self, revision: i64) -> bool {
+        self.keys.values().all(|versions| version_at(versions, revision).is_none())
+    }
+
     /// A record as it was at a revision.
     pub(crate) fn get(&self, key: &[u8], revision: i64) -> Option<&KeyValue> {
         version_at(self.keys.get(key)?, revision)

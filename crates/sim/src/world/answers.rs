@@ -7,6 +7,7 @@ use super::{Event, Input, Phase, World};
 use crate::node::Seen;
 use crate::oracle::watches::Told;
 use crate::oracle::{Verdict, Violation};
+use crate::scenario::Plant;
 
 impl World {
     pub(super) fn hear(&mut self, id: u64, seen: Seen) -> Result<(), Violation> {
@@ -34,6 +35,7 @@ impl World {
         let verdict = self.oracle.on_respond(life, &pending.asked, respond)?;
         self.count_answer(&pending.asked.request, verdict);
         self.learn(&pending.asked.request, respond);
+        self.learn_of_members(&pending.asked.request, respond);
         if let Some(client) = pending.client {
             self.client_is_answered(client, token);
         }
@@ -58,6 +60,10 @@ impl World {
         let (stream, response) = (deliver.stream.0, &deliver.response);
         self.note(id, "told", [stream, response.revision.unsigned_abs(), response.events.len() as u64]);
         let Some(watched) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let is_lost = self.profile.plant == Some(Plant::LostEvents) && self.step.is_multiple_of(10);
+        if is_lost && !response.events.is_empty() {
+            return Ok(());
+        }
         let told = watched.check.on_response(&self.oracle.events, &self.oracle.store, response)?;
         let reading = if self.phase == Phase::Safety { watched.reading_time() } else { 0 };
         if told == Told::Events {
@@ -88,6 +94,9 @@ impl World {
             Notice::BecameLeader { term } => {
                 self.note(id, "leads", [*term, 0, 0]);
                 self.counts.add("leader elected");
+                if self.oracle.leases.has_checkpoints() {
+                    self.counts.add("lease checkpoint before a change of leader");
+                }
                 if self.pending.values().any(|pending| matches!(pending.asked.request, Request::Range(_))) {
                     self.counts.add("leader changed with reads under way");
                 }
@@ -101,6 +110,7 @@ impl World {
             Notice::CompactionFinished { revision, .. } => {
                 self.note(id, "compacted", [revision.unsigned_abs(), 0, 0]);
                 self.counts.add("compaction finished");
+                self.sites.get_mut(&id).expect("it speaks").compacted = *revision;
                 Ok(())
             }
             Notice::Removed => {
@@ -122,14 +132,14 @@ impl World {
     }
 
     /// The cluster has removed a member for good: its process ends.
-    fn on_removed(&mut self, id: u64) {
+    pub(super) fn on_removed(&mut self, id: u64) {
         let site = self.sites.get_mut(&id).expect("it speaks");
         site.is_removed = true;
         let boot = site.boot;
         site.node = None;
         site.inbox.clear();
         self.note(id, "removed", [boot, 0, 0]);
-        self.counts.add("member removed");
+        self.counts.add("removed member ended");
         self.forget_life(id, boot);
     }
 }

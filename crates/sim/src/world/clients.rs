@@ -8,6 +8,7 @@ use super::{Event, Input, Phase, World};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::oracle::{Asked, Violation};
 use crate::random::{Purpose, Random};
+use crate::scenario::Plant;
 
 /// After so long a client does not wait any more.
 const PATIENCE: u64 = 12 * SECOND;
@@ -88,6 +89,12 @@ impl World {
         let asked = self.oracle.ask(request.clone(), self.now);
         self.note(site, "asked", [token, client.map_or(0, |client| client as u64 + 1), 0]);
         self.pending.insert(token, Pending { client, site, boot, asked });
+        let mut request = request;
+        if let Request::Range(range) = &mut request
+            && self.profile.plant == Some(Plant::StaleReads)
+        {
+            range.serializable = true;
+        }
         self.give(site, Input::Submit { token, credentials: Credentials::Anonymous, request })?;
         Ok(token)
     }

@@ -189,6 +189,7 @@ impl World {
         };
         site.disk.set_faults(faults);
         site.ends_as_planned = fault != DiskFault::PowerLossAtWrite;
+        site.is_disk_full = fault == DiskFault::Full;
         if fault == DiskFault::Full {
             let boot = site.boot;
             self.schedule(self.now + span, Event::Room { site: id, boot });
@@ -198,7 +199,7 @@ impl World {
     pub(super) fn make_room(&mut self, id: u64, boot: u64) {
         if let Some(site) = self.sites.get_mut(&id).filter(|site| site.boot == boot && site.is_running()) {
             site.disk.set_faults(Faults::default());
-            site.ends_as_planned = false;
+            (site.ends_as_planned, site.is_disk_full) = (false, false);
         }
     }
 

@@ -44,11 +44,14 @@ impl World {
             boot: 0,
             paused_until: 0,
             busy_until: 0,
+            work_at: 0,
             slow: (0, 0),
             slow_disk: (0, 0),
             inbox: std::collections::VecDeque::new(),
             faults_at_start: None,
             ends_as_planned: true,
+            is_disk_full: false,
+            compacted: 0,
             is_removed: false,
             commits: 0,
             random: Random::new(seed, Purpose::Disk(number)),
@@ -83,6 +86,7 @@ impl World {
             config: site.config(&profile, seed),
             options: site.options(&profile),
             clock,
+            plant: profile.plant,
         };
         match Node::start(birth) {
             Ok((node, found)) => {
@@ -93,7 +97,7 @@ impl World {
                 let first_tick = now + site.clock_random.below(TICK);
                 site.node = Some(node);
                 site.ends_as_planned = false;
-                (site.paused_until, site.busy_until) = (now, now);
+                (site.paused_until, site.busy_until, site.work_at) = (now, now, 0);
                 site.active.clear();
                 self.note(id, "started", [boot, found.entries.len() as u64, found.snapshot_index]);
                 if found.has_torn_tail {
@@ -130,12 +134,17 @@ impl World {
 
     /// A life ends, and the next one is planned.
     pub(super) fn end_life(&mut self, id: u64, end: End) -> Result<(), Violation> {
-        let after = self.fault_random.about(2 * SECOND) + 10 * MILLISECOND;
-        let recovery_crash = self.fault_random.happens(300_000);
-        let crash_at = 1 + self.fault_random.below(40);
-        let image = self.fault_random.bits();
         let site = self.sites.get_mut(&id).expect("members stay known");
+        // Not from the stream of faults: when a life ends must not change which faults strike.
+        let after = site.random.about(2 * SECOND) + 10 * MILLISECOND;
+        let recovery_crash = site.random.happens(300_000);
+        let crash_at = 1 + site.random.below(40);
+        let image = site.random.bits();
         let boot = site.boot;
+        if self.oracle.store.compacted() > site.compacted.max(0) && end != End::Close {
+            self.counts.add("compaction interrupted by a crash");
+        }
+        site.is_disk_full = false;
         if let Some(node) = site.node.take()
             && end == End::Close
         {
@@ -246,10 +255,15 @@ impl World {
         let now = self.now;
         let waits_for_syncs = self.profile.disk.sync_mean > 0;
         let Some(site) = self.sites.get_mut(&id).filter(|site| site.boot == boot) else { return Ok(()) };
+        let Some(node) = &mut site.node else { return Ok(()) };
         if now < site.paused_until.max(site.busy_until) {
+            // Who stands still is woken up; who waits for the disk goes on when it has written.
+            if now >= site.paused_until && !node.awaits_disk() {
+                let at = site.busy_until;
+                self.plan_to_go_on(id, at);
+            }
             return Ok(());
         }
-        let Some(node) = &mut site.node else { return Ok(()) };
         if node.awaits_disk() {
             return Ok(());
         }
@@ -283,15 +297,26 @@ impl World {
             self.schedule(now + took, Event::Synced { site: id, boot });
         } else if has_more || slow > 0 {
             site.busy_until = now + slow;
-            let at = now + slow.max(1_000);
             if has_more || !site.inbox.is_empty() {
-                self.schedule(at, Event::Work { site: id, boot });
+                self.plan_to_go_on(id, now + slow.max(1_000));
             }
         } else if let Some(at) = node.member.next_turn_ns() {
-            let wait = at.saturating_sub(node.clock.at(now)).max(1_000);
+            let wait = at.saturating_sub(node.clock.at(now)).max(10_000);
             let wait = node.clock.true_span(wait);
-            self.schedule(now + wait, Event::Work { site: id, boot });
+            self.plan_to_go_on(id, now + wait);
         }
+    }
+
+    /// A member goes on by itself, unless it does so earlier.
+    fn plan_to_go_on(&mut self, id: u64, at: u64) {
+        let now = self.now;
+        let Some(site) = self.sites.get_mut(&id) else { return };
+        if site.work_at > now && site.work_at <= at {
+            return;
+        }
+        site.work_at = at;
+        let boot = site.boot;
+        self.schedule(at, Event::Work { site: id, boot });
     }
 
     fn on_stop(&mut self, id: u64, stop: Stop) -> Result<(), Violation> {
@@ -301,12 +326,9 @@ impl World {
                 self.counts.add("crash in the middle of a write");
                 self.end_life(id, End::PowerLoss)
             }
-            Stop::Disk(text) if site.ends_as_planned => {
-                let what = if text.contains("no storage space") || text.contains("StorageFull") {
-                    "disk full ends a member"
-                } else {
-                    "disk error ends a member"
-                };
+            Stop::Disk(_) if site.ends_as_planned => {
+                let (full, error) = ("disk full ends a member", "disk error ends a member");
+                let what = if site.is_disk_full { full } else { error };
                 self.counts.add(what);
                 self.end_life(id, End::Kill)
             }
@@ -341,6 +363,7 @@ impl World {
                     let voters = members.iter().filter(|member| !member.is_learner).map(|member| member.id);
                     self.oracle.log.on_voters(id, voters.collect());
                     self.sites.get_mut(&id).expect("it works").members = members;
+                    self.on_members_known(id);
                 }
                 Seen::Committing => self.plan_commit(id),
                 Seen::SnapshotTaken(index) => {

@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 mod lives;
 mod network;
+mod operators;
 mod site;
 mod watchers;
 mod workload;
@@ -20,7 +21,7 @@ use crate::coverage::Counts;
 use crate::oracle::{Oracle, Violation};
 use crate::profile::Profile;
 use crate::random::{Purpose, Random};
-use crate::scenario::Scenario;
+use crate::scenario::{Plant, Scenario};
 use crate::trace::{Listing, Trace};
 use clients::{Client, Pending};
 use network::{Frame, Network};
@@ -59,6 +60,10 @@ pub(crate) enum Event {
     Room { site: u64, boot: u64 },
     /// The next fault.
     Fault,
+    /// Operators do the next thing.
+    Operator,
+    /// A member that was removed hears of it.
+    Expel(u64),
     /// A partition ends.
     Heal(BTreeSet<(u64, u64)>),
     /// Who can speak with whom is looked at.
@@ -97,7 +102,12 @@ pub(crate) struct World {
     tokens: u64,
     fault_random: Random,
     member_random: Random,
+    operator_random: Random,
     faults: u64,
+    /// The highest number of a member so far.
+    numbers: u64,
+    /// Members that were asked for and are not known to be ones, by id.
+    planned: BTreeMap<u64, u64>,
     leases: Vec<(i64, i64)>,
     leases_made: i64,
 }
@@ -107,7 +117,7 @@ impl World {
         let profile = Profile::draw(&scenario);
         let seed = scenario.seed;
         let mut world = Self {
-            network: Network::new(seed, profile.network),
+            network: Network::new(seed, profile.network, profile.plant == Some(Plant::RepeatedProposals)),
             oracle: Oracle::new(TTL_MIN),
             trace: Trace::new(listing),
             counts: Counts::default(),
@@ -125,6 +135,9 @@ impl World {
             tokens: 0,
             fault_random: Random::new(seed, Purpose::Faults),
             member_random: Random::new(seed, Purpose::Members),
+            operator_random: Random::new(seed, Purpose::Operator),
+            numbers: profile.members,
+            planned: BTreeMap::new(),
             faults: 0,
             leases: Vec::new(),
             leases_made: 0,
@@ -156,6 +169,7 @@ impl World {
             self.schedule(self.now + SECOND, Event::Watcher(place));
         }
         self.schedule(self.now, Event::Activity);
+        self.schedule(self.now + 3 * SECOND, Event::Operator);
         let first = self.now + 2 * SECOND + self.fault_random.about(self.profile.fault_mean);
         self.schedule(first, Event::Fault);
     }
@@ -215,6 +229,11 @@ impl World {
                 Ok(())
             }
             Event::Fault => self.strike(),
+            Event::Operator => self.operator_acts(),
+            Event::Expel(site) => {
+                self.expel(site);
+                Ok(())
+            }
             Event::Heal(directions) => {
                 self.network.heal(&directions);
                 self.counts.add("partition healed");
@@ -238,7 +257,8 @@ impl World {
             told(world.is_served(), "no")
         })?;
         self.stop_clients();
-        self.await_that(40, "all requests are answered", step_max, |world| {
+        // A change of the membership that was lost is answered after a minute.
+        self.await_that(80, "all requests are answered", step_max, |world| {
             told(world.pending.is_empty(), "no")
         })?;
         self.await_that(60, "all members have applied the same", step_max, |world| {

@@ -45,6 +45,8 @@ pub(crate) struct NetworkCounts {
 pub(crate) struct Network {
     seed: u64,
     profile: NetworkProfile,
+    /// Whether proposals are repeated too, which is wrong.
+    repeats_all: bool,
     links: BTreeMap<(u64, u64), Link>,
     /// Directions in which nothing passes, with the number of partitions that say so.
     cuts: BTreeMap<(u64, u64), u64>,
@@ -52,10 +54,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, profile: NetworkProfile) -> Self {
+    pub(crate) fn new(seed: u64, profile: NetworkProfile, repeats_all: bool) -> Self {
         Self {
             seed,
             profile,
+            repeats_all,
             links: BTreeMap::new(),
             cuts: BTreeMap::new(),
             counts: NetworkCounts::default(),
@@ -118,7 +121,7 @@ impl Network {
             self.counts.cut += 1;
             return Vec::new();
         }
-        let profile = self.profile;
+        let (profile, repeats_all) = (self.profile, self.repeats_all);
         let mut counts = self.counts;
         let link = self.link(from, to);
         let loss = if now < link.burst.0 { link.burst.1 } else { profile.loss_ppm };
@@ -142,7 +145,8 @@ impl Network {
             arrivals.push((at, frame.clone()));
         }
         // The streams between members repeat nothing; a proposal that came twice would be two.
-        let may_repeat = frame.database.is_none() && message.kind() != MessageKind::Propose;
+        let is_proposal = message.kind() == MessageKind::Propose && !repeats_all;
+        let may_repeat = frame.database.is_none() && !is_proposal;
         if is_repeated && may_repeat {
             counts.repeated += 1;
             arrivals.push((now + delays[1], frame.clone()));

@@ -52,6 +52,8 @@ pub(crate) struct Site {
     pub(crate) paused_until: u64,
     /// Until when it waits for its disk or its processor.
     pub(crate) busy_until: u64,
+    /// When it is to go on by itself; 0 if that is not planned.
+    pub(crate) work_at: u64,
     /// What one round of work costs, while it is slow, and until when.
     pub(crate) slow: (u64, u64),
     /// By how much disk operations take longer, and until when.
@@ -61,6 +63,10 @@ pub(crate) struct Site {
     pub(crate) faults_at_start: Option<Faults>,
     /// Whether the end of this life was planned.
     pub(crate) ends_as_planned: bool,
+    /// Whether its disk is full on purpose.
+    pub(crate) is_disk_full: bool,
+    /// The last compaction that this life has finished.
+    pub(crate) compacted: i64,
     pub(crate) is_removed: bool,
     pub(crate) commits: u64,
     pub(crate) random: Random,
@@ -135,7 +141,11 @@ impl Site {
                 },
                 lease_extension_ns: SECOND,
                 compaction_keys: profile.compaction_keys,
-                compaction_pause_ns: 10 * MILLISECOND,
+                compaction_pause_ns: if profile.compaction_keys > 1 {
+                    10 * MILLISECOND
+                } else {
+                    MILLISECOND / 10
+                },
                 auto_compaction: AutoCompaction::Off,
                 measures: MeasureOptions::default(),
                 token_life_ns: 300 * SECOND,

@@ -12,6 +12,9 @@ use super::World;
 use super::site::TTL_MIN;
 use crate::random::Random;
 
+/// How deep transactions are nested.
+const NESTED_MAX: u64 = 2;
+
 /// What a request is drawn with.
 struct Drawing<'a> {
     random: &'a mut Random,
@@ -42,12 +45,13 @@ impl World {
             0..30 => Request::Propose(Command::Put(drawing.put())),
             30..55 => Request::Range(drawing.range(true)),
             55..63 => Request::Propose(Command::DeleteRange(drawing.delete())),
-            63..78 => Request::Propose(Command::Txn(drawing.txn(2))),
+            63..78 => Request::Propose(Command::Txn(drawing.txn(NESTED_MAX))),
             78..82 => Request::Propose(Command::Txn(drawing.read_txn())),
             82..84 => Request::Propose(Command::Compact(drawing.compact())),
             84..88 => {
                 self.leases_made += 1;
-                let ttl = TTL_MIN + i64::try_from(drawing.random.below(4)).expect("small");
+                let ttl =
+                    TTL_MIN + i64::try_from(drawing.random.below(self.profile.ttl_span)).expect("small");
                 Request::Propose(Command::LeaseGrant { id: self.leases_made, ttl })
             }
             88..90 => Request::Propose(Command::LeaseRevoke { id: drawing.lease() }),
@@ -180,7 +184,11 @@ impl Drawing<'_> {
             let key = Bytes::from(format!("k{:03}", (first + place) % self.keys));
             let op = match self.random.below(10) {
                 0..5 => TxnOp::Put(Put { key, ..self.put() }),
-                5..7 => TxnOp::DeleteRange(DeleteRange { range: KeyRange::single(key), prev_kv: false }),
+                // As in etcd, a later nested transaction may delete what an earlier one has put, in the same revision;
+                // the reference has one event of a key in a revision.
+                5..7 if depth == NESTED_MAX => {
+                    TxnOp::DeleteRange(DeleteRange { range: KeyRange::single(key), prev_kv: false })
+                }
                 7 if depth > 0 => TxnOp::Txn(self.txn(depth - 1)),
                 _ => TxnOp::Range(self.range(false)),
             };
