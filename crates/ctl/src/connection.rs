@@ -20,7 +20,7 @@ use crate::text::duration;
 pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
     let mut options = Options::default();
     options.request_timeout = Some(duration_of(args, "command-timeout"));
-    options.dial_timeout = duration_of(args, "dial-timeout");
+    options.dial_timeout = dial_timeout(duration_of(args, "dial-timeout"));
     options.keepalive_interval = duration_of(args, "keepalive-time");
     options.keepalive_timeout = duration_of(args, "keepalive-timeout");
     let size = |flag| usize::try_from(args.int(flag)).ok().filter(|bytes| *bytes > 0);
@@ -28,6 +28,11 @@ pub(crate) fn options(args: &Args) -> Result<Options, Failure> {
     options.response_bytes_max = size("max-recv-bytes").unwrap_or(options.response_bytes_max);
     options.tls = tls(args)?;
     Ok(options)
+}
+
+/// Zero is no limit to etcdctl, to whose gRPC an attempt may then take 20 seconds.
+fn dial_timeout(given: Duration) -> Duration {
+    if given.is_zero() { Duration::from_secs(20) } else { given }
 }
 
 /// The endpoints that the flags name, or that the domain of `--discovery-srv` lists.
@@ -210,6 +215,14 @@ mod tests {
             (none.exit, none.message.as_str()),
             (Exit::Connection, "etcdclient: no available endpoints")
         );
+    }
+
+    #[test]
+    fn no_time_limit_of_a_dial_is_not_a_limit_of_nothing() {
+        let limit = |line: &str| options(&args(line)).unwrap().dial_timeout;
+        assert_eq!(limit(""), Duration::from_secs(2));
+        assert_eq!(limit("--dial-timeout=7s"), Duration::from_secs(7));
+        assert_eq!(limit("--dial-timeout=0s"), Duration::from_secs(20));
     }
 
     #[test]

@@ -271,6 +271,9 @@ impl Applier {
             self.outputs.push_back(ApplierOutput::Notice(Notice::QuotaExceeded));
             self.outputs.push_back(ApplierOutput::Propose(raise_no_space(self.machine.member_id())));
         }
+        if effects.alarms_changed {
+            self.outputs.push_back(ApplierOutput::Notice(Notice::AlarmsChanged));
+        }
         if effects.compaction_scheduled.is_some() {
             self.hub.on_compacted(self.machine.store().compact_revision());
         }

@@ -84,7 +84,10 @@ pub enum StartError {
         applied: u64,
     },
     /// The log begins after what the backend has applied.
-    #[error("the log begins after index {log_start}, but the backend has applied only up to index {applied}")]
+    #[error(
+        "failed to find database snapshot file (snap: snapshot file doesn't exist): the log begins after index \
+         {log_start}, but the backend has applied only up to index {applied}"
+    )]
     LogGap {
         /// The index of the log's snapshot.
         log_start: u64,

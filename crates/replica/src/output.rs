@@ -198,6 +198,8 @@ pub enum Notice {
     LeaseExpired(i64),
     /// The quota is used up.
     QuotaExceeded,
+    /// An alarm was raised or cleared.
+    AlarmsChanged,
     /// Authentication was turned on or off.
     AuthSwitched(bool),
 }

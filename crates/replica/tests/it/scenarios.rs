@@ -228,6 +228,8 @@ fn a_full_quota_raises_the_alarm_and_refuses_until_it_is_cleared() {
     harness.advance(SECOND);
     assert_eq!(harness.refusal(put("a", "1")), Refusal::NoSpace);
     assert_eq!(harness.member.report().alarms.len(), 1);
+    let told = harness.notices.iter().filter(|notice| **notice == Notice::AlarmsChanged).count();
+    assert_eq!(told, 1, "so that whoever shows alarms need not wait for a tick");
     // Whatever is wrong with the request: space comes first.
     assert_eq!(harness.refusal(put("", "1")), Refusal::NoSpace);
     assert!(harness.call(compact(1, false)).is_ok(), "a compaction frees space, so it is not refused");

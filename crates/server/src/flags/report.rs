@@ -106,6 +106,8 @@ impl Options {
             ("discovery-srv", domain.into()),
             ("downgrade-check-interval", checks.downgrade_interval.into()),
             ("max-learners", self.member.max_learners.into()),
+            // What etcd enforces, whatever the flag says.
+            ("v2-deprecation", "write-only".into()),
             ("value-cache-bytes", store.value_cache_bytes.into()),
         ]
     }

@@ -318,7 +318,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Clustering, "pre-vote", Bool, "true", Full, "Whether a member asks before it disturbs with an election."),
     flag(Clustering, "auto-compaction-retention", Text, "0", Full, "History to keep: hours or a duration, or a number of revisions; 0 keeps all."),
     flag(Clustering, "auto-compaction-mode", Text, "periodic", Full, "What --auto-compaction-retention counts: periodic (time) or revision."),
-    flag(Clustering, "v2-deprecation", Choice(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", NoEffect("it is deprecated"), "Phase of the v2 store. Deprecated."),
+    flag(Clustering, "v2-deprecation", Choice(&["write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", NoEffect("it is deprecated"), "Phase of the v2 store. Deprecated."),
 
     flag(Security, "cert-file", Text, "", Full, "Certificate for clients.").at("client-transport-security.cert-file"),
     flag(Security, "key-file", Text, "", Full, "Key of the certificate for clients.").at("client-transport-security.key-file"),

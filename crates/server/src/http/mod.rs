@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use etched_state_machine::AlarmKind;
@@ -20,7 +21,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
 
-use crate::api::{Answer, Credentials, MemberEntry, Request};
+use crate::api::{Answer, Credentials, MemberEntry, Request, StatusReport};
 use crate::flags::{Gates, HttpOptions};
 use crate::front::{Answered, Link};
 use crate::gateway::Gateway;
@@ -40,6 +41,9 @@ use query::Query;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// How long a page waits for what the member says of itself now.
+const REPORT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +143,7 @@ impl Site {
     async fn answer_metrics_listener(&self, head: &Parts) -> Response<Bytes> {
         let query = Query::parse(head.uri.query().unwrap_or_default());
         match head.uri.path() {
-            "/metrics" => self.metrics(head),
+            "/metrics" => self.metrics(head).await,
             "/health" => self.health(head, &query).await,
             path => match health::Probe::of_path(path) {
                 Some((probe, check)) => self.probe(head, &query, probe, check).await,
@@ -173,10 +177,21 @@ impl Site {
         typed(JSON, body)
     }
 
-    fn metrics(&self, head: &Parts) -> Response<Bytes> {
+    /// What the member says of itself now; of one that is too busy to say it, what it said at its last tick.
+    async fn report(&self) -> Arc<StatusReport> {
+        let asked = self.link.ask(Credentials::Member, Request::Status);
+        let answered = tokio::time::timeout(REPORT_WAIT_MAX, asked).await;
+        if let Ok(Ok(Answered { answer: Answer::Status(report), .. })) = answered {
+            report
+        } else {
+            self.link.api().report()
+        }
+    }
+
+    async fn metrics(&self, head: &Parts) -> Response<Bytes> {
         let metrics = self.link.metrics();
         metrics.scrapes_inflight.set(1);
-        let report = self.link.api().report();
+        let report = self.report().await;
         let subject = Subject { identity: self.link.identity(), report: &report, gates: &self.gates };
         let text = metrics.render(&subject);
         metrics.scrapes_inflight.set(0);

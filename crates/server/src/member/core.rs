@@ -520,6 +520,7 @@ impl Core {
                 let _ = self.published.try_send(());
             }
             Notice::ClusterVersionSet(version) => {
+                self.show();
                 log!(Info, "set initial cluster version", "cluster-version" => version.clone());
             }
             Notice::CompactionFinished { revision, took_ns } => {
@@ -529,6 +530,8 @@ impl Core {
             Notice::LeaseExpired(id) => log!(Debug, "lease expired", "lease-id" => *id),
             Notice::AuthSwitched(true) => log!(Info, "enabled authentication"),
             Notice::AuthSwitched(false) => log!(Info, "disabled authentication"),
+            // Whoever was refused for want of space may look at `/health` next.
+            Notice::AlarmsChanged => self.show(),
             Notice::QuotaExceeded => log!(Warn, "database space exceeded the quota"),
         }
     }

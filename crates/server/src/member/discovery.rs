@@ -209,6 +209,14 @@ fn named(
 
 // === the service ===
 
+/// Whether the service may be spoken to by TLS: `--discovery-insecure-transport` is the default, and counts only where
+/// neither a file of TLS nor an endpoint says otherwise.
+fn wants_tls(service: &DiscoveryService) -> bool {
+    let has_files = [&service.cert, &service.key, &service.cacert].iter().any(|file| file.is_some());
+    let has_endpoints = service.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+    !service.insecure_transport || has_files || has_endpoints
+}
+
 /// The keys of one cluster in the service.
 struct Registry<'a> {
     service: &'a DiscoveryService,
@@ -219,7 +227,7 @@ struct Registry<'a> {
 
 impl<'a> Registry<'a> {
     fn new(service: &'a DiscoveryService) -> Result<Self, DiscoveryError> {
-        let connector = if service.insecure_transport {
+        let connector = if !wants_tls(service) {
             None
         } else {
             let options = TlsOptions {
@@ -431,6 +439,21 @@ mod tests {
             "bootstrap at https://m0.example:2380 from DNS for etcd-server-ssl has scheme mismatch with expected peer \
              http://10.0.0.1:2380"
         );
+    }
+
+    #[test]
+    fn files_and_endpoints_of_tls_count_more_than_the_default_of_plain_transport() {
+        let wants = |flags: &str| {
+            let common = "--initial-advertise-peer-urls=http://a:1 --discovery-token=t";
+            match member(&format!("{common} {flags}")).discovery {
+                Some(Discovery::Service(service)) => wants_tls(&service),
+                Some(Discovery::Srv { .. }) | None => panic!("{flags}"),
+            }
+        };
+        assert!(!wants("--discovery-endpoints=http://a:1,b:1"));
+        assert!(wants("--discovery-endpoints=http://a:1,https://b:1"));
+        assert!(wants("--discovery-endpoints=a:1 --discovery-cacert=ca.crt"));
+        assert!(wants("--discovery-endpoints=a:1 --discovery-insecure-transport=false"));
     }
 
     #[test]

@@ -155,12 +155,14 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
         recover_log(&disk, &paths, has_backend, &options.bootstrap)?
     };
     incoming::adopt(&*disk, &paths.db, log.restored.snapshot.index)?;
+    let file_bytes = if has_backend { disk.open_read_only(&paths.db)?.len()? } else { 0 };
     let backend = if has_backend {
         RedbBackend::open(&*disk, &paths.db, options.backend)?
     } else {
         RedbBackend::create(&*disk, &paths.db, options.backend)?
     };
     log!(Info, "opened backend db", "path" => paths.db.display().to_string());
+    tell_of_shrinking(&backend, file_bytes, options.backend.shrink_bytes_min);
     if lacks_catalog(&backend).unwrap_or(false) {
         log!(Warn, "the backend has no catalog of its revisions; reading all of them to make one");
     }
@@ -174,6 +176,32 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StorageOptions) -> Result<Stora
         restored: log.restored,
         lock,
     })
+}
+
+/// Says whether opening the backend made its file smaller; nothing if that was not asked for.
+fn tell_of_shrinking(backend: &RedbBackend, bytes_before: u64, bytes_min: Option<u64>) {
+    let (Some(bytes_min), Ok(sizes)) = (bytes_min, backend.sizes()) else { return };
+    if bytes_before.saturating_sub(sizes.in_use_bytes) < bytes_min {
+        log!(
+            Info,
+            "Skipping defragmentation",
+            "current-db-size-bytes" => sizes.total_bytes,
+            "current-db-size-in-use-bytes" => sizes.in_use_bytes,
+            "bootstrap-defrag-threshold-bytes" => bytes_min,
+        );
+    } else {
+        log!(
+            Info,
+            "finished defragmenting directory",
+            "current-db-size-bytes-diff" => difference(sizes.total_bytes, bytes_before),
+            "current-db-size-bytes" => sizes.total_bytes,
+            "current-db-size-in-use-bytes" => sizes.in_use_bytes,
+        );
+    }
+}
+
+fn difference(now: u64, before: u64) -> i64 {
+    i64::try_from(i128::from(now) - i128::from(before)).expect("sizes of files are below 2^63")
 }
 
 /// Whether a start will have to read all records; if the backend cannot tell, whoever reads it next will say so.

@@ -105,14 +105,15 @@ impl Command {
     ///
     /// Help, or a flag that is wrong.
     pub(super) fn parse(&self, arguments: &[String]) -> Result<Parsed, Stop> {
-        let mut arguments = arguments.iter();
-        match arguments.next().map(String::as_str) {
-            Some("start") => {}
-            Some(flag) if flag.starts_with('-') && !["-h", "--help"].contains(&flag) => {
-                return Err(self.error(&unknown(flag), &self.usage()));
-            }
-            Some(_) | None => return Err(help(format!("{}\n\n{}", self.about, self.usage()))),
-        }
+        let Some(place) = place_of_start(arguments) else {
+            return Err(match arguments.first() {
+                Some(flag) if flag.starts_with('-') && !["-h", "--help"].contains(&flag.as_str()) => {
+                    self.error(&unknown(flag), &self.usage())
+                }
+                Some(_) | None => help(format!("{}\n\n{}", self.about, self.usage())),
+            });
+        };
+        let mut arguments = arguments[..place].iter().chain(&arguments[place + 1..]);
         let mut parsed = Parsed { flags: self.flags, values: BTreeMap::new() };
         let wrong = |text: String| self.error(&text, &self.usage_of_start());
         while let Some(argument) = arguments.next() {
@@ -178,6 +179,23 @@ impl Command {
         }
         text
     }
+}
+
+/// Where the word `start` stands, before which there may be flags.
+///
+/// As cobra does not know them there, it takes the word behind a flag without an equals sign for the flag's value.
+fn place_of_start(arguments: &[String]) -> Option<usize> {
+    let mut place = 0;
+    while let Some(argument) = arguments.get(place) {
+        let has_value = argument.contains('=') || !argument.starts_with("--") && argument.len() > 2;
+        match argument.as_str() {
+            "start" => return Some(place),
+            "--" => return None,
+            flag if flag.starts_with('-') => place += if has_value { 1 } else { 2 },
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn help(stdout: String) -> Stop {
@@ -259,6 +277,15 @@ mod tests {
         let parsed = parse("start").unwrap();
         assert_eq!(parsed.list("endpoints"), ["127.0.0.1:2379"]);
         assert_eq!(parsed.duration("retry-delay").as_secs(), 60);
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_word_start() {
+        let parsed = parse("--endpoints=a:1 --retry-delay 5s start --endpoints=b:2").unwrap();
+        assert_eq!(parsed.list("endpoints"), ["a:1", "b:2"]);
+        assert_eq!(parsed.duration("retry-delay").as_secs(), 5);
+        let stop = parse("--insecure-discovery start").unwrap_err();
+        assert!(stop.stderr.starts_with("Error: unknown flag: --insecure-discovery\n"), "{}", stop.stderr);
     }
 
     #[test]

@@ -63,6 +63,27 @@ async fn a_backend_without_its_log_is_refused() {
 }
 
 #[tokio::test]
+async fn a_backend_older_than_the_last_snapshot_is_refused_in_the_words_of_etcd() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings::new(dir.path()).with("--snapshot-count=10").with("--snapshot-catchup-entries=1");
+    settings.start().terminate();
+    let backend = dir.path().join("member/snap/db");
+    let old = std::fs::read(&backend).unwrap();
+    let server = settings.start();
+    let client = connect(&server).await;
+    for number in 0..30 {
+        client.put(Put::new(format!("key-{number}"), "value")).await.unwrap();
+    }
+    server.terminate();
+    std::fs::write(&backend, old).unwrap();
+    let ended = settings.refused();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    let words =
+        "failed to find database snapshot file (snap: snapshot file doesn't exist): the log begins after";
+    assert!(ended.log.contains(words), "{}", ended.log);
+}
+
+#[tokio::test]
 async fn a_damaged_backend_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let settings = used(dir.path()).await;

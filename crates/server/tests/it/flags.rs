@@ -63,6 +63,7 @@ const REFUSED: &[&str] = &[
     "--tls-min-version=x",
     "--tls-min-version=TLS1.3 --tls-max-version=TLS1.2",
     "--v2-deprecation=foo",
+    "--v2-deprecation=not-yet",
     "--config-file=nofile.yaml",
 ];
 

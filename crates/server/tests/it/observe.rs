@@ -28,8 +28,13 @@ fn with_log(settings: Settings, path: &Path) -> Settings {
 }
 
 fn scrape(server: &Server) -> String {
+    page(server, "/metrics")
+}
+
+/// A page with its status and headers.
+fn page(server: &Server, path: &str) -> String {
     let mut stream = TcpStream::connect(server.endpoint.trim_start_matches("http://")).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -45,6 +50,53 @@ fn wait_for_metric(server: &Server, line: &str) -> String {
         }
     }
     panic!("{line} is not in\n{text}");
+}
+
+#[test]
+fn a_start_that_may_shrink_the_store_says_why_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let plain = Settings::new(&dir.path().join("data"));
+    let settings = with_log(plain, &log).with("--bootstrap-defrag-threshold-megabytes=1000");
+    for starts in 1..=2 {
+        settings.start().terminate();
+        let skips: Vec<Value> =
+            lines(&log).into_iter().filter(|line| line["msg"] == "Skipping defragmentation").collect();
+        assert_eq!(skips.len(), starts);
+        let begins = lines(&log).into_iter().find(|line| line["msg"] == "starting an etcd server").unwrap();
+        assert_eq!(begins["v2-deprecation"], "write-only");
+        for line in skips {
+            assert_eq!(line["bootstrap-defrag-threshold-bytes"], 1_048_576_000);
+            assert!(line["current-db-size-bytes"].as_u64() >= line["current-db-size-in-use-bytes"].as_u64());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_counts_what_was_answered_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Settings::new(dir.path()).start();
+    let client = connect(&server).await;
+    for number in 1..=20 {
+        client.put(Put::new("foo", "bar")).await.unwrap();
+        let text = scrape(&server);
+        assert!(text.contains(&format!("\netcd_mvcc_put_total {number}\n")), "put {number}: {text}");
+    }
+    server.kill();
+}
+
+#[tokio::test]
+async fn whoever_was_refused_for_want_of_space_finds_the_member_unhealthy() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings::new(dir.path()).with("--quota-backend-bytes=40000");
+    let server = settings.start();
+    let client = connect(&server).await;
+    assert!(page(&server, "/health").starts_with("HTTP/1.1 200"));
+    let value = "x".repeat(4096);
+    while client.put(Put::new("foo", value.clone())).await.is_ok() {}
+    let sick = page(&server, "/health");
+    assert!(sick.starts_with("HTTP/1.1 503") && sick.contains("ALARM NOSPACE"), "{sick}");
+    server.kill();
 }
 
 async fn put_and_get(client: &Client) {

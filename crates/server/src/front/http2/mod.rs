@@ -35,6 +35,7 @@ use crate::tls::Visitor;
 mod answer;
 mod bridge;
 mod calls;
+mod dump;
 #[cfg(test)]
 mod tests;
 mod timeout;
@@ -240,7 +241,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         let mut input = bytes;
         while let Some(event) = self.connection.next(&mut input, self.now) {
             match event {
-                Event::Request { stream, head, is_end } => self.on_request(stream, &head, is_end),
+                Event::Request { stream, head, is_end } => {
+                    dump::request(&head);
+                    self.on_request(stream, &head, is_end);
+                }
                 Event::Data { stream, bytes, is_end } => self.on_data(stream, bytes, is_end),
                 Event::End { stream } => self.on_data(stream, &[], true),
                 Event::Reset { stream } => self.forget(stream),
