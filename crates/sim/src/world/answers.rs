@@ -127,6 +127,7 @@ impl World {
             | Notice::DowngradeSet(_)
             | Notice::Published
             | Notice::ClusterVersionSet(_)
+            | Notice::AlarmsChanged
             | Notice::AuthSwitched(_) => Ok(()),
         }
     }
