@@ -126,7 +126,7 @@ impl Profile {
             proposals_max: *random.pick(&[2, 10, 5_000]),
             value_cache_bytes: *random.pick(&[0, 1 << 10, 1 << 20]),
             max_size_per_message: *random.pick(&[1, 4 << 10, 1 << 20]),
-            quota_bytes: if random.happens(150_000) { 200 << 10 } else { 0 },
+            quota_bytes: if random.happens(150_000) { 30 << 10 } else { 0 },
             pre_vote: random.happens(850_000),
             plant: None,
         };

@@ -28,6 +28,8 @@ struct Mirror {
     tail: BTreeMap<u64, LogEntry>,
     /// All up to here is committed and was compared.
     committed: u64,
+    /// All up to here is committed, and durable here as it was committed.
+    sealed: u64,
     applied: u64,
     last_index: u64,
     hard_state: HardState,
@@ -103,6 +105,7 @@ impl Log {
         let mirror = self.mirror(member);
         mirror.durable_tail = mirror.tail.iter().map(|(index, entry)| (*index, entry.term)).collect();
         mirror.durable_last_index = mirror.last_index;
+        mirror.sealed = mirror.sealed.max(mirror.committed.min(mirror.last_index));
         mirror.durable_hard_state = mirror.hard_state;
     }
 
@@ -115,6 +118,7 @@ impl Log {
         }
         let mirror = self.mirror(member);
         mirror.committed = mirror.committed.max(index);
+        mirror.sealed = mirror.sealed.max(index);
         mirror.tail.retain(|at, _| *at > index);
         mirror.durable_tail.retain(|at, _| *at > index);
         mirror.last_index = mirror.last_index.max(index);
@@ -164,7 +168,7 @@ impl Log {
                 let story = format!("member {member:x} finds another entry at {}", entry.index);
                 return Err(Violation::new("durable", story));
             }
-            if entry.index <= mirror.committed {
+            if entry.index <= mirror.sealed {
                 let place = usize::try_from(entry.index - 1).expect("an index fits");
                 if committed.get(place) != Some(&(kept.term, hash_of(&kept))) {
                     let story = format!("member {member:x} finds another entry at {}", entry.index);
@@ -174,8 +178,8 @@ impl Log {
                 mirror.tail.insert(entry.index, kept);
             }
         }
-        // It may have known of more than it had durable.
-        mirror.committed = mirror.committed.min(last);
+        // It may have known of more than it had durable, or had something else there from before.
+        mirror.committed = mirror.sealed.min(last);
         mirror.last_index = last;
         mirror.hard_state = new;
         mirror.applied = 0;
@@ -261,6 +265,9 @@ impl Log {
             };
             let place = usize::try_from(index - 1).expect("an index fits");
             let own = (entry.term, hash_of(&entry));
+            if mirror.sealed + 1 == index && mirror.durable_tail.get(&index) == Some(&entry.term) {
+                mirror.sealed = index;
+            }
             match self.committed.get(place) {
                 Some(known) if *known == own => {}
                 Some(known) => {

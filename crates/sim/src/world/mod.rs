@@ -257,10 +257,8 @@ impl World {
             told(world.is_served(), "no")
         })?;
         self.stop_clients();
-        // A change of the membership that was lost is answered after a minute.
-        self.await_that(80, "all requests are answered", step_max, |world| {
-            told(world.pending.is_empty(), "no")
-        })?;
+        let is_answered = |world: &Self| told(world.is_answered(), "no");
+        self.await_that(40, "all requests are answered", step_max, is_answered)?;
         self.await_that(60, "all members have applied the same", step_max, |world| {
             told(world.is_settled(), "no")
         })?;
