@@ -62,6 +62,7 @@ pub(crate) fn run() -> Result<()> {
         run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
     });
     steps.step("test", test);
+    steps.step("sim", sim::cluster::gate);
     if steps.is_good() {
         steps.step("sim --storage", || sim::run(&sim::Options::of_ci(STORAGE_SEEDS)));
         steps.step("release build", || cargo(&["build", "--release", "-p", "etched"]));
