@@ -7,6 +7,7 @@ mod ci;
 mod clients;
 mod compat;
 mod crash;
+mod ctl;
 mod histogram;
 mod http2;
 mod mixed;
@@ -53,6 +54,8 @@ enum Command {
     V2(v2::Options),
     /// Runs the crates that ship under faults that a seed draws.
     Sim(sim::Options),
+    /// Compares etchedctl with the real etcdctl, command line by command line.
+    Ctl(ctl::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Mixed(options) => mixed::run(&options),
         Command::V2(options) => v2::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Ctl(options) => ctl::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }
