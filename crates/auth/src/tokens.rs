@@ -1,8 +1,9 @@
-//! Tokens that stand for a user by themselves: 16 random letters, a dot, and the index of the entry that made them.
+//! Tokens that stand for a user by themselves: 16 random letters, a dot, and the index before that of the entry that
+//! made them.
 //!
-//! The letters are the token; the index only tells which entry a member must have applied to know it.
-//! (Members that are etcd do not all put the entry's own index there, but that of the last one before it that wrote
-//! something.)
+//! For this crate the letters are the token; the index only tells which entry a member must have applied to know it.
+//! For members that are etcd the number is a part of the token: it is the index that they had applied when they came to
+//! the entry.
 //! The table is a member's own and is lost with it.
 //! It holds digests only: what leaks from its order, or from a dump of memory, opens nothing.
 
@@ -29,7 +30,8 @@ impl SimpleToken {
         let (prefix, index) = token.split_once('.')?;
         let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
         let index = index.parse().ok().filter(|_| is_number)?;
-        Some(Self { digest: digest(prefix), index })
+        let index: u64 = index;
+        Some(Self { digest: digest(prefix), index: index.saturating_add(1) })
     }
 
     /// The index of the entry that made the token: a member that has not applied it cannot know the token.
@@ -53,7 +55,7 @@ pub fn simple_token(prefix: &str, index: u64) -> String {
     let mut token = String::with_capacity(prefix.len() + 21);
     token.push_str(prefix);
     // Writing to a string cannot fail.
-    let _ = write!(token, ".{index}");
+    let _ = write!(token, ".{}", index.saturating_sub(1));
     token
 }
 
@@ -150,7 +152,9 @@ mod tests {
         ] {
             assert_eq!(SimpleToken::parse(wrong), None, "{wrong:?}");
         }
-        assert_eq!(token(".0").index(), 0);
+        assert_eq!(token(".0").index(), 1);
+        assert_eq!(token(".18446744073709551615").index(), u64::MAX);
+        assert_eq!(simple_token("abc", 42), "abc.41", "as members of etcd know it");
     }
 
     #[test]
@@ -183,6 +187,6 @@ mod tests {
     #[test]
     fn neither_form_of_a_token_tells_it() {
         let text = alloc::format!("{:?}", token("abcdefghijklmnop.7"));
-        assert_eq!(text, "SimpleToken(index 7)");
+        assert_eq!(text, "SimpleToken(index 8)");
     }
 }

@@ -412,7 +412,7 @@ fn a_token_is_made_only_for_who_can_log_in() {
     assert_eq!(world.auth.password_hash("ghost"), Err(Refusal::AuthenticationFailed));
     let operation = authenticate("root", "abcdefghijklmnop");
     let done = world.apply(operation.clone()).unwrap();
-    let token = format!("abcdefghijklmnop.{}", world.index);
+    let token = format!("abcdefghijklmnop.{}", world.index - 1);
     let revision = world.auth.revision();
     assert_eq!(done, Done::Authenticated { user: "root".into(), token: token.as_str().into(), revision });
     let made = TokenChange::Made { prefix: "abcdefghijklmnop".into(), user: "root".into() };

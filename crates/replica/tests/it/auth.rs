@@ -283,7 +283,8 @@ fn a_signed_name_is_as_old_as_its_token() {
 #[test]
 fn a_token_of_an_entry_to_come_is_waited_for() {
     let mut guarded = Guarded::new();
-    let index = guarded.harness.member.report().raft_applied + 1;
+    // The number in a token is the index before that of its entry.
+    let index = guarded.harness.member.report().raft_applied;
     let early = SimpleToken::parse(&format!("letters-of-alice.{index}")).unwrap();
     guarded.harness.credentials = Credentials::Simple(early);
     let waiting = guarded.harness.submit(put("a", "1"));

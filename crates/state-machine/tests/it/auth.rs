@@ -273,7 +273,7 @@ fn members_learn_which_tokens_are_worth_something() {
     let Outcome::Auth { done: Done::Authenticated { token, .. }, .. } = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!(token.0, format!("abcdefghijklmnop.{index}"));
+    assert_eq!(token.0, format!("abcdefghijklmnop.{}", index - 1));
     let expected = TokenChange::Made { prefix: "abcdefghijklmnop".into(), user: "p".into() };
     assert_eq!(made.token_change, Some(expected));
     let (_, _, dropped) = effects(Operation::UserDelete { name: "p".into() });
