@@ -66,6 +66,6 @@ pub use presence::Presence;
 pub use request::{
     Answer, ApiError, Caller, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, V2Answer, V2Call,
 };
-pub use status::{Counters, StatusReport};
+pub use status::{Counters, StatusReport, V2Counts};
 pub use versions::{PeerVersion, VersionTooLow};
 pub use watch_call::WatchCall;

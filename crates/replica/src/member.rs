@@ -440,6 +440,12 @@ impl Member {
         (self.applier.machine().store().revision(), self.term)
     }
 
+    /// Whether authentication is on, as of what is applied.
+    #[must_use]
+    pub fn is_auth_enabled(&self) -> bool {
+        self.applier.machine().auth().is_enabled()
+    }
+
     /// What the member says of itself.
     #[must_use]
     pub fn report(&self) -> StatusReport {
@@ -455,6 +461,7 @@ impl Member {
         report.counters.read_indexes_failed = self.reads_failed;
         report.counters.read_indexes_slow = self.reads_slow;
         report.counters.snapshots = self.commit.snapshots();
+        report.v2 = self.v2.counts(self.applier.machine().v2().stats());
         report
     }
 

@@ -3,7 +3,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use etched_state_machine::{AlarmMember, HashKv};
+use etched_state_machine::{AlarmMember, HashKv, v2store};
 
 /// The state of a member at one moment; plain values, no behaviour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,23 @@ pub struct StatusReport {
     pub downgrade_target: Option<String>,
     /// When the next node of the v2 API expires, in nanoseconds of the Unix epoch.
     pub v2_next_expiry_ns: Option<i64>,
+    /// What the v2 API has counted.
+    pub v2: V2Counts,
     /// Counters and gauges since the start.
     pub counters: Counters,
+}
+
+/// What the v2 API has counted at this member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct V2Counts {
+    /// Changes of the tree, of all times.
+    pub stats: v2store::Stats,
+    /// Reads of single nodes and of what is below a node, since the start.
+    pub reads: [u64; 2],
+    /// Clients that wait for a change.
+    pub watchers: u64,
+    /// How often somebody asked for a change, since the start.
+    pub watch_requests: u64,
 }
 
 /// Counts since the start of the process, for metrics.

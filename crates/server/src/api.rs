@@ -21,7 +21,7 @@ pub use etched_replica::auth::Credentials;
 use etched_replica::auth::Secret;
 pub use etched_replica::{
     Answer, ApiError, Counters, DowngradeAction, LeaseTimeToLive, MemberEntry, Request, StatusReport,
-    WatchCall,
+    V2Counts, WatchCall,
 };
 use etched_watch::{Response, StreamId};
 

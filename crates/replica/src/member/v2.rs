@@ -13,6 +13,7 @@ use etched_state_machine::{Command, Refusal, V2Command};
 use super::Member;
 use crate::reads::{ReadKind, V2Read};
 use crate::request::{Answer, ApiError, Caller, V2Answer, V2Call};
+use crate::status::V2Counts;
 
 /// How long the first writes wait until all members have said that they keep the tree, in nanoseconds.
 const SPEAK_TIME_NS: u64 = 2_000_000_000;
@@ -35,9 +36,18 @@ pub(super) struct V2Front {
     /// Whether it is known that not all members keep it.
     is_in_vain: bool,
     speak_due_ns: u64,
+    /// Reads of single nodes and of what is below a node.
+    reads: [u64; 2],
+    watch_requests: u64,
 }
 
 impl V2Front {
+    /// What was counted here, beside what the tree has counted.
+    pub(super) fn counts(&self, stats: v2store::Stats) -> V2Counts {
+        let (reads, watch_requests) = (self.reads, self.watch_requests);
+        V2Counts { stats, reads, watchers: self.waiters.len() as u64, watch_requests }
+    }
+
     /// The members, or what is known of them, have changed: it is worth to wait again.
     pub(super) fn on_members_changed(&mut self) {
         self.is_in_vain = false;
@@ -66,6 +76,7 @@ impl Member {
                 self.read(caller, Credentials::Anonymous, ReadKind::V2(read), !is_linearizable, now_ns);
             }
             V2Call::Watch { watched, since } => {
+                self.v2.watch_requests += 1;
                 let begun = self.applier.machine().v2().begin_watch(&watched, since);
                 let must_wait = begun.as_ref().is_ok_and(|begun| begun.event.is_none());
                 if must_wait && self.v2.waiters.len() >= WAITING_MAX {
@@ -121,6 +132,7 @@ impl Member {
     }
 
     pub(super) fn read_v2(&mut self, caller: Caller, read: &V2Read) {
+        self.v2.reads[usize::from(read.depth == v2store::Depth::All)] += 1;
         let result = self.applier.v2_read(&read.path, read.depth, read.unix_ns);
         self.respond_v2(caller, V2Answer::Read(result));
     }

@@ -172,6 +172,7 @@ fn responder(
         services: Arc::clone(&services),
         gateway: schema.map(|schema| Gateway::new(Arc::clone(&services), schema)),
         v2: options.http.serves_v2.then(|| Arc::new(v2(link, options, moments))),
+        takes_common_names: options.security.client.client_cert_auth,
     });
     Ok(Responder { services, site })
 }

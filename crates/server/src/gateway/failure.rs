@@ -4,8 +4,9 @@
 //! names for the code. All of them stand together.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderName, TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use tonic::{Code, Status};
 
 use super::json::quoted;
@@ -42,6 +43,22 @@ pub(super) fn response(status: &Status) -> Response<Body> {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
     response
+}
+
+/// The same for a client that takes trailers: the one of a refused call is named in the head and comes behind the body.
+pub(super) fn response_with_trailers(status: &Status) -> Response<Body> {
+    let mut response = response(status);
+    response.headers_mut().insert(TRAILER, HeaderValue::from_static("Grpc-Trailer-Content-Type"));
+    // A body whose length is told has none.
+    response.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    response.map(|body| {
+        Body::new(body.with_trailers(async {
+            let name = HeaderName::from_static("grpc-trailer-content-type");
+            let mut trailers = HeaderMap::with_capacity(1);
+            trailers.insert(name, HeaderValue::from_static("application/grpc"));
+            Some(Ok(trailers))
+        }))
+    })
 }
 
 /// The last line of a stream that failed.

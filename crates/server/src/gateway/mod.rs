@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, TE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use http_body_util::Full;
@@ -121,6 +121,7 @@ impl Gateway {
             Ok(envelope) => envelope,
             Err(status) => return failure::response(&status),
         };
+        let takes_trailers = takes_trailers(&head);
         let answered = if route.method.streams_requests {
             let requests =
                 Requests::new(Arc::clone(&self.schema), route.method.input, body, self.body_bytes_max);
@@ -131,7 +132,7 @@ impl Gateway {
                 Err(status) => Err(status),
             }
         } else {
-            self.unary(&route, envelope, body).await
+            self.unary(&route, envelope, body, takes_trailers).await
         };
         answered.unwrap_or_else(|status| failure::response(&status))
     }
@@ -150,9 +151,22 @@ impl Gateway {
         json::to_wire(&self.schema, route.method.input, value).map_err(Status::invalid_argument)
     }
 
-    async fn unary(&self, route: &Route, envelope: Envelope, body: Body) -> Result<Response<Body>, Status> {
+    async fn unary(
+        &self,
+        route: &Route,
+        envelope: Envelope,
+        body: Body,
+        takes_trailers: bool,
+    ) -> Result<Response<Body>, Status> {
         let message = self.read(route, body).await?;
-        let answer = call::unary(&self.services, envelope, &message).await?;
+        let answer = match call::unary(&self.services, envelope, &message).await {
+            Ok(answer) => answer,
+            // The end of a call that was cut off here has nothing to pass on.
+            Err(status) if takes_trailers && status.code() != Code::DeadlineExceeded => {
+                return Ok(failure::response_with_trailers(&status));
+            }
+            Err(status) => return Err(status),
+        };
         let mut json = Vec::with_capacity(answer.len() * 2 + 64);
         json::to_json(&self.schema, route.method.output, &answer, Escape::Json, &mut json)
             .map_err(|error| Status::internal(error.to_string()))?;
@@ -182,6 +196,12 @@ impl Gateway {
             }
         })
     }
+}
+
+/// Whether a client wants to see how a refused call ended.
+fn takes_trailers(head: &Parts) -> bool {
+    let text = head.headers.get(TE).and_then(|value| value.to_str().ok());
+    text.is_some_and(|text| text.to_ascii_lowercase().contains("trailers"))
 }
 
 /// Whether a form asks to be taken for another method than the one that it was sent with.

@@ -45,6 +45,10 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// How long a page waits for what the member says of itself now.
 const REPORT_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// What a client of the gateway is told whose certificate has a name, while authentication is on.
+const MISLED: &str =
+    "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
@@ -75,6 +79,8 @@ pub(crate) struct Site {
     pub(crate) gateway: Option<Gateway>,
     /// The v2 API, if it is served.
     pub(crate) v2: Option<Arc<V2>>,
+    /// Whether the common names of certificates say who asks, by gRPC.
+    pub(crate) takes_common_names: bool,
 }
 
 /// The name of an alarm, as etcd writes it.
@@ -99,6 +105,9 @@ impl Site {
                     let text = "rejecting HTTP request to prevent DNS rebinding attacks";
                     crate::log!(Warn, text, "host" => host.as_str());
                     return whole(misdirected(&host));
+                }
+                if self.is_misled(&path, &head) {
+                    return whole(plain(StatusCode::BAD_REQUEST, MISLED));
                 }
                 let origin = self.allowed_origin(&head);
                 let is_of_browser = asks_for_web_calls(&head);
@@ -231,6 +240,17 @@ impl Site {
                 allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
             }
         }
+    }
+
+    /// Whether a client of the gateway may believe that the name in its certificate counts: there only tokens do.
+    fn is_misled(&self, path: &str, head: &Parts) -> bool {
+        let path = Gateway::path(path).unwrap_or(Cow::Borrowed(path));
+        if !self.takes_common_names || self.gateway.is_none() || !path.starts_with("/v3/") {
+            return false;
+        }
+        let identity = head.extensions.get::<Visitor>().and_then(|visitor| visitor.identity.as_ref());
+        identity.is_some_and(|identity| !identity.common_name.is_empty())
+            && self.link.api().report().auth_enabled
     }
 
     /// The host that the client asked for, if it is none of those that are accepted without TLS.

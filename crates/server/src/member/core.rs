@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) entries: Vec<etched_wal::Entry>,
     /// Whether anything was appended to the log since the last tick.
     pub(crate) has_appended: bool,
+    /// Whether what everybody may see says that authentication is on.
+    pub(crate) shows_auth: bool,
     /// Commands that wait until the backend has caught up; above [`REQUESTS_MAX`] they are refused as too many.
     pub(crate) held: VecDeque<(Caller, Credentials, Request)>,
     /// Who waits for a hash under way.
@@ -175,6 +177,10 @@ impl Core {
                 }
             }
             has_more = self.work()?;
+            // Whoever is told that authentication is on must find it on.
+            if self.member.is_auth_enabled() != self.shows_auth {
+                self.show();
+            }
             self.flush_fronts();
             self.observe();
             if let Stage::HandingOver { until } = self.stage
@@ -488,6 +494,7 @@ impl Core {
         let views = Arc::strong_count(&self.view) + self.hashing.len();
         self.metrics.backend_views.set(views as u64);
         let report = self.member.report();
+        self.shows_auth = report.auth_enabled;
         self.shown.has_leader.store(report.leader != 0, Ordering::Relaxed);
         *self.shown.report.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
     }

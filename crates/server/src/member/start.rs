@@ -225,6 +225,7 @@ fn run(
         fronts: Vec::new(),
         entries: Vec::new(),
         has_appended: false,
+        shows_auth: false,
         held: VecDeque::new(),
         hashing: Vec::new(),
         databases: BTreeMap::new(),

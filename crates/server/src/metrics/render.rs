@@ -6,7 +6,7 @@ use super::exposition::{Exposition, Type};
 use super::rows::{HISTOGRAMS, ROWS};
 use super::rpc::{CODES, MethodNumbers};
 use super::{CallKind, Metrics, process, runtime};
-use crate::api::{Identity, StatusReport};
+use crate::api::{Identity, StatusReport, V2Counts};
 use crate::flags::{GATES, Gates, SERVER_VERSION, git_sha};
 
 /// Whose metrics are rendered.
@@ -37,6 +37,7 @@ impl Metrics {
         self.render_times(&mut exposition);
         self.render_failures(&mut exposition);
         self.render_clients_and_checks(&mut exposition);
+        render_v2(&mut exposition, &subject.report.v2);
         process::render(&mut exposition);
         runtime::render(&mut exposition);
         exposition.finish()
@@ -138,6 +139,29 @@ impl Metrics {
         for (code, count) in [("200", self.scrapes.get()), ("500", 0), ("503", 0)] {
             let family = ("promhttp_metric_handler_requests_total", Type::Counter, "Scrapes answered.");
             exposition.sample(family, &[("code", code)], count);
+        }
+    }
+}
+
+/// Reads and changes of the v2 API; each sample is there when there is something to count, as in etcd.
+fn render_v2(exposition: &mut Exposition, counts: &V2Counts) {
+    let stats = &counts.stats;
+    let [one, all] = counts.reads;
+    for (action, count) in [("get", one), ("getRecursive", all)].into_iter().filter(|(_, count)| *count > 0) {
+        let family = ("etcd_debugging_store_reads_total", Type::Counter, "Reads of the v2 API.");
+        exposition.sample(family, &[("action", action)], count);
+    }
+    for (action, tally) in [
+        ("compareAndDelete", stats.compared_deletes),
+        ("compareAndSwap", stats.swaps),
+        ("create", stats.creates),
+        ("delete", stats.deletes),
+        ("set", stats.sets),
+        ("update", stats.updates),
+    ] {
+        if tally.succeeded > 0 {
+            let family = ("etcd_debugging_store_writes_total", Type::Counter, "Changes by the v2 API.");
+            exposition.sample(family, &[("action", action)], tally.succeeded);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use etched_backend::{Backend as _, ReadView as _, RedbBackend, RedbOptions, Table};
 use etched_bolt::{BoltFile, FileView};
-use etched_client::{Client, Get, Keys, Put, WatchNotice, WatchOptions};
+use etched_client::{Client, Credentials, ErrorKind, Get, Keys, Options, Put, WatchNotice, WatchOptions};
 use etched_disk::{Disk as _, RealDisk};
 use etched_proto::etcdserverpb::auth_client::AuthClient;
 use etched_proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -15,6 +15,7 @@ use etched_proto::etcdserverpb::{
 };
 use tonic::transport::Endpoint;
 
+use crate::identities::log_everybody_in;
 use crate::process::{Server, Settings, contents, etcd, etched};
 use crate::session::connect;
 use crate::tools;
@@ -123,6 +124,36 @@ async fn a_directory_of_a_killed_etcd_is_taken_over_with_all_that_it_holds() {
     let server = settings.start();
     assert_eq!(connect(&server).await.get("and").await.unwrap().count, 1);
     server.kill();
+}
+
+#[tokio::test]
+async fn users_of_a_directory_that_is_taken_over_keep_their_passwords_and_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(dir.path()).with("--bcrypt-cost=4").of_etcd();
+    let server = settings.start();
+    log_everybody_in(&server).await;
+    let before = connect(&server).await.auth_status().await.unwrap();
+    server.kill();
+    settings.program = etched();
+    let server = settings.start();
+    server.wait_for("took over the data directory of etcd");
+    let nobody = connect(&server).await;
+    let after = nobody.auth_status().await.unwrap();
+    assert_eq!((after.enabled, after.auth_revision), (true, before.auth_revision));
+    assert_eq!(nobody.get("a").await.unwrap_err().kind(), ErrorKind::UserEmpty);
+    let as_user = async |name: &str| {
+        let mut options = Options::default();
+        options.credentials = Some(Credentials::password(name, "secret"));
+        Client::connect([&server.endpoint], options).await
+    };
+    let alice = as_user("alice").await.unwrap();
+    assert_eq!(alice.get(Get::new(Keys::between("a", "c"))).await.unwrap().count, 2);
+    assert_eq!(alice.get("z").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    for gone in ["changed", "deleted"] {
+        assert_eq!(as_user(gone).await.err().map(|error| error.kind()), Some(ErrorKind::AuthFailed));
+    }
+    let names = as_user("root").await.unwrap().user_list().await.unwrap().users;
+    assert_eq!(names, ["alice", "bob", "carol", "changed", "revoked", "root"]);
 }
 
 /// What was put aside is what etcd needs to go back to that moment.

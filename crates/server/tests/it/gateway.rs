@@ -151,3 +151,37 @@ fn an_election_is_observed_from_leader_to_leader() {
     let (status, late) = post(endpoint, "/v3/election/proclaim", &proclaim);
     assert_eq!((status, &late["message"]), (500, &Value::from("election: not leader")));
 }
+
+/// The status of an answer to a client that takes trailers, whether its head names one, and whether it ends with one.
+fn trailers_of(endpoint: &str, path: &str, body: &str) -> (String, bool, bool) {
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close, TE");
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let answer = answer.to_ascii_lowercase();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let trailer = "0\r\ngrpc-trailer-content-type: application/grpc\r\n\r\n";
+    let names_it = head.contains("\r\ntrailer: grpc-trailer-content-type");
+    (head.lines().next().unwrap().to_owned(), names_it, body.ends_with(trailer))
+}
+
+#[test]
+fn a_refused_call_ends_with_a_trailer_for_whoever_takes_it_as_in_etcd() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Settings::new(&dir.path().join("ours")).start();
+    let reference = Settings::new(&dir.path().join("theirs")).of_etcd().start();
+    for (path, body, has_trailer) in [
+        ("/v3/kv/range", "{}", true),
+        ("/v3/lease/revoke", "{\"ID\":\"9\"}", true),
+        ("/v3/lock/lock", "{\"name\":\"bA==\",\"lease\":\"9\"}", true),
+        ("/v3/kv/range", "{\"key\":\"YQ==\"}", false),
+        ("/v3/kv/range", "no JSON", false),
+        ("/v3/nothing", "{}", false),
+    ] {
+        let ours = trailers_of(&server.endpoint, path, body);
+        assert_eq!(ours, trailers_of(&reference.endpoint, path, body), "{path} {body}");
+        assert_eq!((ours.1, ours.2), (has_trailer, has_trailer), "{path} {body}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod auth;
+mod auth_cluster;
 mod cluster;
 mod corruption;
 mod crowd;
@@ -11,6 +12,7 @@ mod deployments;
 mod dev;
 mod flags;
 mod gateway;
+mod identities;
 mod observe;
 mod outward;
 mod process;
