@@ -42,7 +42,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     check_exists(&member)?;
     // A server holds it for as long as it runs.
     let in_use = lock(&member, patience(args))?;
-    finish(&path)?;
+    if finish(&path)? {
+        say!("info", "finished a conversion that was cut off", "path" => path.display().to_string());
+        return Ok(());
+    }
     check_exists(&path)?;
     if !is_redb(&path)? {
         return Err(Failure::new(
@@ -94,10 +97,13 @@ fn kept(path: &Path) -> PathBuf {
     kept
 }
 
-/// Does what a crash between the two renames has left undone.
-fn finish(path: &Path) -> Result<(), Failure> {
+/// Does what a crash between the two renames has left undone; whether there was such a thing.
+fn finish(path: &Path) -> Result<bool, Failure> {
     let converted = converted(path);
-    if !path.exists() && converted.exists() { copy::rename(&converted, path) } else { Ok(()) }
+    if path.exists() || !converted.exists() {
+        return Ok(false);
+    }
+    copy::rename(&converted, path).map(|()| true)
 }
 
 /// Makes a log snapshot at the applied index: etcd reads the log from there.

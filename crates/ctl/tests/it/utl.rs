@@ -189,6 +189,75 @@ fn a_restored_member_has_everything_but_the_members_and_goes_on_in_etcd() {
     etcd.stop();
 }
 
+/// Copies a directory with all that is below it.
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if from.is_dir() {
+            copy_all(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_conversion_that_was_cut_off_is_done_by_the_next_one() {
+    /// How many moments of a conversion are tried.
+    const MOMENTS: u32 = 16;
+    let used = Used::new();
+    let file = used.copy("copy");
+    ok(&format!("snapshot restore {file} --skip-hash-check {}", used.restoring("restored")));
+    let restored = used.path("restored");
+    let before = ok(&format!("hashkv {restored}"));
+    let whole = used.path("whole");
+    copy_all(Path::new(&restored), Path::new(&whole));
+    let start = std::time::Instant::now();
+    ok(&format!("convert --data-dir {whole}"));
+    let length = start.elapsed();
+    let mut cut = 0;
+    for moment in 0..MOMENTS {
+        let again = used.path(&format!("again-{moment}"));
+        copy_all(Path::new(&restored), Path::new(&again));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etchedutl"));
+        let mut child = command
+            .args(["convert", "--data-dir", &again])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // A fault at some moment, whichever it is.
+        std::thread::sleep(length * moment / MOMENTS);
+        child.kill().unwrap();
+        let was_cut = !child.wait().unwrap().success();
+        cut += u32::from(was_cut);
+        let output = utl(&format!("convert --data-dir {again}"));
+        // What was finished before is the database of an etcd by now.
+        let is_done = said(&output).0.ends_with("is not the database of an etched");
+        assert!(output.status.success() || is_done, "{moment}: {:?}", said(&output));
+        assert_eq!(ok(&format!("hashkv {again}")), before, "{moment}");
+    }
+    assert!(cut > 0, "each conversion was over before it was cut off");
+
+    // The moments between the exchanges of names, which are too short to be met.
+    let name = |name: &str| Path::new(&whole).join("member/snap").join(name);
+    let rename = |from: &str, to: &str| std::fs::rename(name(from), name(to)).unwrap();
+    rename("db", "db.converted");
+    ok(&format!("convert --data-dir {whole}"));
+    assert_eq!(ok(&format!("hashkv {whole}")), before);
+    rename("db", "db.converted");
+    rename("db.etched", "db");
+    std::fs::write(name("db.converting"), "a part").unwrap();
+    ok(&format!("convert --data-dir {whole}"));
+    assert_eq!(ok(&format!("hashkv {whole}")), before);
+    let etcd = Etcd::start(Path::new(&whole), used.ports);
+    assert_serves_all(&etcd);
+    etcd.stop();
+}
+
 #[test]
 fn a_raised_revision_is_compacted_for_watchers() {
     let used = Used::new();
