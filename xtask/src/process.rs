@@ -90,15 +90,37 @@ impl Server {
         flags: &[&str],
         identity: Identity,
     ) -> Result<Self> {
+        Self::start_at(program, directory, flags, identity, None)
+    }
+
+    /// As [`Server::start`], and with TLS at another address, which is told; the certificate is one that the server makes.
+    pub(crate) fn start_with_tls(
+        program: &Program,
+        directory: &Path,
+        flags: &[&str],
+    ) -> Result<(Self, SocketAddr)> {
+        let secure = free_port()?;
+        let flags: Vec<&str> = flags.iter().copied().chain(["--auto-tls"]).collect();
+        Ok((Self::start_at(program, directory, &flags, Identity::Own, Some(secure))?, secure))
+    }
+
+    fn start_at(
+        program: &Program,
+        directory: &Path,
+        flags: &[&str],
+        identity: Identity,
+        secure: Option<SocketAddr>,
+    ) -> Result<Self> {
         let (address, peer) = (free_port()?, free_port()?);
         let (client_url, peer_url) = match identity {
             Identity::Own => (format!("http://{address}"), format!("http://{peer}")),
             Identity::Shared => ("http://localhost:2379".to_owned(), "http://localhost:2380".to_owned()),
         };
+        let secure = secure.map(|secure| format!(",https://{secure}")).unwrap_or_default();
         let mut all = vec![
             "--name=one".to_owned(),
             format!("--data-dir={}", directory.join("data").display()),
-            format!("--listen-client-urls=http://{address}"),
+            format!("--listen-client-urls=http://{address}{secure}"),
             format!("--advertise-client-urls={client_url}"),
             format!("--listen-peer-urls=http://{peer}"),
             format!("--initial-advertise-peer-urls={peer_url}"),

@@ -81,19 +81,24 @@ impl Cluster {
 
     /// A load on all members; all members' processor time counts, here and for the others.
     pub(super) fn all(&self) -> Target {
-        Target { addresses: self.addresses(), pids: self.pids() }
+        Target { addresses: self.addresses(), pids: self.pids(), token: None, is_secure: false }
     }
 
     /// A load on one member.
     pub(super) fn only(&self, place: usize) -> Target {
-        Target { addresses: vec![self.servers[place].address()], pids: self.pids() }
+        Target {
+            addresses: vec![self.servers[place].address()],
+            pids: self.pids(),
+            token: None,
+            is_secure: false,
+        }
     }
 
     /// A load on all members but one.
     pub(super) fn without(&self, place: usize) -> Target {
         let mut addresses = self.addresses();
         addresses.remove(place);
-        Target { addresses, pids: self.pids() }
+        Target { addresses, pids: self.pids(), token: None, is_secure: false }
     }
 
     /// The ends of the members' logs.

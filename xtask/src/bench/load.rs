@@ -42,6 +42,10 @@ pub(super) enum Until {
 pub(super) struct Target {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) pids: Vec<u32>,
+    /// In whose name requests are sent, if authentication is on.
+    pub(super) token: Option<String>,
+    /// Whether the addresses speak TLS.
+    pub(super) is_secure: bool,
 }
 
 impl Target {
@@ -169,13 +173,20 @@ pub(super) fn closed_loop(
     until: Until,
     write: &mut dyn FnMut(&mut Vec<u8>),
 ) -> Result<Run> {
-    let mut pool = Pool::connect_all(&target.addresses, shape.connections)?;
+    let mut pool = Pool::connect_all(&target.addresses, shape.connections, target.is_secure)?;
     let streams_max = pool.connections.iter().map(Connection::streams_max).min();
     ensure!(streams_max >= Some(shape.streams), "the server allows {streams_max:?} streams a connection");
     let now = Instant::now();
+    let mut method = Method::new(path, &target.addresses[0].to_string());
+    if target.is_secure {
+        method = method.secure();
+    }
+    if let Some(token) = &target.token {
+        method = method.with_token(token);
+    }
     let mut turn = Loop {
         path,
-        method: Method::new(path, &target.addresses[0].to_string()),
+        method,
         write,
         message: Vec::new(),
         started: vec![vec![now; usize::try_from(shape.streams)?]; shape.connections],

@@ -12,6 +12,7 @@ mod paced;
 mod report;
 mod scenarios;
 mod snapshots;
+mod users;
 mod watchers;
 
 use std::fmt::Write as _;
@@ -138,6 +139,13 @@ fn run_once(
         Workload::One(run) => {
             let mut server = Server::start(program, directory.path(), &flags)?;
             let samples = run(&mut server, sizes).with_context(|| about(server.log_tail()))?;
+            let after = Usage::now(&[server.pid()])?;
+            server.stop()?;
+            Ok((samples, after))
+        }
+        Workload::Secure(run) => {
+            let (mut server, secure) = Server::start_with_tls(program, directory.path(), &flags)?;
+            let samples = run(&mut server, secure, sizes).with_context(|| about(server.log_tail()))?;
             let after = Usage::now(&[server.pid()])?;
             server.stop()?;
             Ok((samples, after))

@@ -14,6 +14,8 @@ pub(super) enum Floor {
     RatioMax(f64),
     /// Ours is at most this, in the metric's unit.
     Max(f64),
+    /// Ours is at least this, in the metric's unit.
+    Min(f64),
 }
 
 /// What is measured.
@@ -97,6 +99,7 @@ impl Row {
             Floor::RatioMin(min) => Some(self.ratio()? >= min),
             Floor::RatioMax(max) => Some(self.ratio()? <= max),
             Floor::Max(max) => Some(median(&self.ours)? <= max),
+            Floor::Min(min) => Some(median(&self.ours)? >= min),
         }
     }
 
@@ -106,6 +109,7 @@ impl Row {
             Floor::RatioMin(min) => format!(">= {min} x"),
             Floor::RatioMax(max) => format!("<= {max} x"),
             Floor::Max(max) => format!("<= {max} {}", self.metric.unit),
+            Floor::Min(min) => format!(">= {min} {}", self.metric.unit),
         };
         let verdict = match self.is_met() {
             None => "",

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::load::{Run, Shape, Target, Until, closed_loop};
 use super::report::{Floor, Metric};
-use super::{cluster::Cluster, snapshots, watchers};
+use super::{cluster::Cluster, snapshots, users, watchers};
 use crate::http2;
 use crate::process::Server;
 use crate::procfs;
@@ -69,16 +69,28 @@ pub(super) struct Scenario {
 pub(super) enum Workload {
     /// A cluster of one.
     One(fn(&mut Server, &Sizes) -> Result<Samples>),
+    /// The same, with an address that speaks TLS.
+    Secure(fn(&mut Server, SocketAddr, &Sizes) -> Result<Samples>),
     /// A cluster of several.
     Many(fn(&mut Cluster, &Sizes) -> Result<Samples>),
 }
 
 /// All workloads, in the order in which they run.
-pub(super) const SCENARIOS: [Scenario; 11] = [
+pub(super) const SCENARIOS: [Scenario; 13] = [
     Scenario { name: "put-1", about: "puts of 256 B, one client", run: Workload::One(put_1) },
     Scenario { name: "put-64", about: "puts of 256 B, 64 clients", run: Workload::One(put_64) },
     Scenario { name: "put-256", about: "puts of 256 B, 256 clients", run: Workload::One(put_256) },
     Scenario { name: "put-1000", about: "puts of 256 B, 1,000 clients", run: Workload::One(put_1000) },
+    Scenario {
+        name: "put-auth",
+        about: "puts of 256 B, 256 clients, by a user with a role",
+        run: Workload::One(users::put_as_user),
+    },
+    Scenario {
+        name: "put-tls",
+        about: "puts of 256 B, 256 clients, over TLS, by a user",
+        run: Workload::Secure(users::put_over_tls),
+    },
     Scenario { name: "get", about: "reads of one key of 100,000", run: Workload::One(get) },
     Scenario { name: "range", about: "all 100,000 keys in one answer", run: Workload::One(range) },
     Scenario { name: "watch", about: "events to 1,000 watch streams", run: Workload::One(watch) },
@@ -101,7 +113,7 @@ pub(super) const SCENARIOS: [Scenario; 11] = [
 ];
 
 pub(super) fn target(server: &Server) -> Target {
-    Target { addresses: vec![server.address()], pids: vec![server.pid()] }
+    Target { addresses: vec![server.address()], pids: vec![server.pid()], token: None, is_secure: false }
 }
 
 /// Appends a PutRequest: key = 1, value = 2.

@@ -1,10 +1,12 @@
 //! `cargo xtask clients`: independent clients against our server, each with a short session of the usual calls.
 //!
-//! The clients are the Rust crate `etcd-client`, the Python packages `aetcd` and `python-etcd` (which speaks the v2 API),
-//! and Debian's `etcdctl`.
+//! The clients are the Rust crate `etcd-client`; the Python packages `aetcd`, `etcd3`, `etcd3gw` with `tooz` (which speak
+//! JSON) and `python-etcd` (which speaks the v2 API); the package `etcd3` of npm; Debian's `etcdctl`; and `curl`.
 //! What cannot be had on a machine is skipped, with a message.
 
+mod curl;
 mod etcdctl;
+mod node;
 mod protoc;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ pub(crate) use protoc::stand_in as stand_in_for_protoc;
 /// Options of `clients`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only the client of this name (rust, python, python-v2, etcdctl); repeatable.
+    /// Only the client of this name (rust, python, python-v2, python-etcd3, python-gateway, node, etcdctl, curl); repeatable.
     #[arg(long)]
     only: Vec<String>,
     /// The server's program; ours is built when it is not given.
@@ -45,8 +47,16 @@ enum Session {
 /// A client's name and its session: with the server's address and an empty folder.
 type Client = (&'static str, fn(&Server, &Path) -> Result<Session>);
 
-const CLIENTS: [Client; 4] =
-    [("rust", rust), ("python", python), ("python-v2", python_v2), ("etcdctl", etcdctl::session)];
+const CLIENTS: [Client; 8] = [
+    ("rust", rust),
+    ("python", python),
+    ("python-v2", python_v2),
+    ("python-etcd3", python_etcd3),
+    ("python-gateway", python_gateway),
+    ("node", node::session),
+    ("etcdctl", etcdctl::session),
+    ("curl", curl::session),
+];
 
 /// Runs the sessions, each on a fresh server.
 ///
@@ -92,32 +102,44 @@ fn rust(server: &Server, _: &Path) -> Result<Session> {
 
 /// The package `aetcd`.
 fn python(server: &Server, folder: &Path) -> Result<Session> {
-    python_session(server, folder, "aetcd==1.0.0", "session.py")
+    python_session(server, folder, &["aetcd==1.0.0"], "session.py")
 }
 
 /// The package `python-etcd`.
 fn python_v2(server: &Server, folder: &Path) -> Result<Session> {
-    python_session(server, folder, "python-etcd==0.4.5", "session_v2.py")
+    python_session(server, folder, &["python-etcd==0.4.5"], "session_v2.py")
 }
 
-/// A script that uses a package, in a virtual environment of its own.
-fn python_session(server: &Server, folder: &Path, package: &str, script: &str) -> Result<Session> {
+/// The package `etcd3`, with what it needs of that time.
+fn python_etcd3(server: &Server, folder: &Path) -> Result<Session> {
+    let packages = ["etcd3==0.12.0", "protobuf==3.20.3", "tenacity==6.3.1"];
+    python_session(server, folder, &packages, "session_etcd3.py")
+}
+
+/// The package `etcd3gw`, and `tooz` with it.
+fn python_gateway(server: &Server, folder: &Path) -> Result<Session> {
+    python_session(server, folder, &["etcd3gw==2.7.0", "tooz==9.1.0"], "session_gateway.py")
+}
+
+/// A script that uses packages, in a virtual environment of its own.
+fn python_session(server: &Server, folder: &Path, packages: &[&str], script: &str) -> Result<Session> {
     let environment = folder.join("venv");
     let created = Command::new("python3").args(["-m", "venv"]).arg(&environment).output();
     if !created.is_ok_and(|output| output.status.success()) {
         return Ok(Session::Skipped("python3 makes no virtual environment here".into()));
     }
     let pip = environment.join("bin/pip");
-    let installed = Command::new(pip).args(["install", "--quiet", package]).output()?;
+    let installed = Command::new(pip).args(["install", "--quiet"]).args(packages).output()?;
     if !installed.status.success() {
         let why = String::from_utf8_lossy(&installed.stderr);
-        return Ok(Session::Skipped(format!("{package} cannot be installed: {}", why.trim())));
+        return Ok(Session::Skipped(format!("{} cannot be installed: {}", packages.join(", "), why.trim())));
     }
     let address = server.address();
     let output = Command::new(environment.join("bin/python"))
         .arg(workspace::root().join("xtask/clients").join(script))
         .arg(address.ip().to_string())
         .arg(address.port().to_string())
+        .current_dir(folder)
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(Session::Done)

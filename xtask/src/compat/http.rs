@@ -36,6 +36,20 @@ const IGNORED: [&str; 4] = ["date", "content-length", "transfer-encoding", "conn
 /// # Errors
 /// If there is no answer.
 pub(super) async fn ask(address: std::net::SocketAddr, request: &Request) -> Result<Answer> {
+    parse(&exchange(address, request).await?)
+}
+
+/// Sends a request and reads the body of its answer.
+///
+/// # Errors
+/// If there is no answer.
+pub(super) async fn text(address: std::net::SocketAddr, request: &Request) -> Result<String> {
+    let answer = exchange(address, request).await?;
+    let (_, body) = taken_apart(&answer)?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+async fn exchange(address: std::net::SocketAddr, request: &Request) -> Result<Vec<u8>> {
     let Request { method, path, headers, body } = request;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
@@ -47,24 +61,29 @@ pub(super) async fn ask(address: std::net::SocketAddr, request: &Request) -> Res
         stream.read_to_end(&mut answer).await?;
         anyhow::Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, asking).await.context("no answer in time")??;
-    parse(&answer)
+    tokio::time::timeout(PATIENCE, asking).await.context("no answer in time")?
+}
+
+/// The head of an answer, and its body without chunks.
+fn taken_apart(answer: &[u8]) -> Result<(String, Vec<u8>)> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("an answer without a head")?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = &answer[end + 4..];
+    let body = if is_chunked { dechunked(body) } else { body.to_vec() };
+    Ok((head, body))
 }
 
 fn parse(answer: &[u8]) -> Result<Answer> {
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("an answer without a head")?;
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let (head, body) = taken_apart(answer)?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default().to_owned();
-    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let is_compared = |line: &&str| {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
         !IGNORED.contains(&name.as_str())
     };
     let mut headers: Vec<String> = lines.filter(is_compared).map(str::to_ascii_lowercase).collect();
     headers.sort();
-    let body = &answer[end + 4..];
-    let body = if is_chunked { dechunked(body) } else { body.to_vec() };
     Ok(Answer { status, headers, body: comparable(&String::from_utf8_lossy(&body)) })
 }
 

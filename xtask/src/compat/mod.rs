@@ -10,6 +10,7 @@ mod accepted;
 mod diff;
 mod generate;
 mod http;
+mod metrics;
 mod normal;
 mod request;
 mod session;
@@ -122,6 +123,7 @@ async fn run_epochs(options: &Options) -> Result<()> {
                 .await?;
         let run = session.run(left.min(options.epoch), end).await;
         run.with_context(|| format!("the epoch of seed {epoch_seed}"))?;
+        session.compare_metrics().await?;
         let tally = session.finish();
         for (answer, count) in &tally.answers {
             *answers.entry(answer.clone()).or_default() += count;

@@ -14,11 +14,11 @@ use super::accepted::{self, Past};
 use super::diff;
 use super::generate::auth::PASSWORDS;
 use super::generate::{Generator, Step, View};
-use super::http;
 use super::normal::{Context, Leases, Members, normalise};
 use super::request::{Answer, AuthAnswer, AuthRequest, Outcome, Request};
 use super::side::{Side, Who};
 use super::watching::{Item, Received, Stream};
+use super::{http, metrics};
 use crate::process::Program;
 
 /// Differences after which an epoch ends.
@@ -261,6 +261,13 @@ impl Session {
             let what = format!("{request:?}\n{body}");
             self.differ(&what, &format!("{reference:#?}"), &format!("{ours:#?}"));
         }
+        Ok(())
+    }
+
+    /// Compares what both servers measure after the same requests.
+    pub(super) async fn compare_metrics(&mut self) -> Result<()> {
+        let (reference, ours) = (self.reference.server.address(), self.ours.server.address());
+        self.tally.differences.extend(metrics::compare(reference, ours).await?);
         Ok(())
     }
 

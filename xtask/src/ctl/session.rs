@@ -122,9 +122,15 @@ impl Session {
         Said {
             line,
             code: output.status.code(),
-            out: normal::stdout(&output.stdout, &self.captured),
+            out: normal::stdout(&output.stdout, &self.known()),
             err: normal::stderr(&output.stderr),
         }
+    }
+
+    /// What stands in outputs by its name: captured values and the folder.
+    fn known(&self) -> Vec<(String, String)> {
+        let folder = ("DIR".to_owned(), self.folder.to_string_lossy().into_owned());
+        self.captured.iter().cloned().chain([folder]).collect()
     }
 
     fn output(&self, line: &CommandLine, input: &[u8]) -> Result<Output> {

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::frame::{self, Head};
 use super::hpack::{Method, Status, read_status};
+use super::socket::Socket;
 
 /// Bytes read at once. A short read tells that the socket is drained.
 const INPUT_LEN: usize = 256 * 1024;
@@ -76,7 +77,7 @@ struct Waiting {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     input: Vec<u8>,
     input_len: usize,
     output: Vec<u8>,
@@ -99,10 +100,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and puts the client's preface into the output.
-    pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
-        let socket = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+    pub(crate) fn connect(address: SocketAddr, is_secure: bool) -> Result<Self> {
+        let socket = Socket::connect(address, is_secure)?;
         let mut output = Vec::with_capacity(INPUT_LEN);
         output.extend_from_slice(frame::PREFACE);
         let settings = [
@@ -133,7 +132,7 @@ impl Connection {
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
-        &self.socket
+        self.socket.tcp()
     }
 
     /// Whether the server's settings have arrived.
@@ -220,7 +219,12 @@ impl Connection {
         }
         self.output.clear();
         self.output_sent = 0;
-        Ok(())
+        match self.socket.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                Err(error).context("writing to the server")
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Reads until the socket is drained and tells `sink` what came.
@@ -232,7 +236,7 @@ impl Connection {
                 Ok(read) => {
                     self.input_len += read;
                     self.read_frames(sink)?;
-                    if read < room {
+                    if read < room && self.socket.is_drained_by_short_reads() {
                         return Ok(());
                     }
                 }

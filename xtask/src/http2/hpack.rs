@@ -23,6 +23,7 @@ const AUTHORITY: u8 = 1;
 const METHOD_POST: u8 = 3;
 const PATH: u8 = 4;
 const SCHEME_HTTP: u8 = 6;
+const SCHEME_HTTPS: u8 = 7;
 const CONTENT_TYPE: u8 = 31;
 /// Names of the static table; what follows in an answer is told by name only.
 const STATIC_LEN: u64 = 61;
@@ -44,6 +45,20 @@ impl Method {
         write_text(&mut block, "te");
         write_text(&mut block, "trailers");
         Self { block }
+    }
+
+    /// The same over TLS.
+    pub(crate) fn secure(mut self) -> Self {
+        self.block[1] = 0x80 | SCHEME_HTTPS;
+        self
+    }
+
+    /// The same in the name of whoever has this token.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        self.block.push(0);
+        write_text(&mut self.block, "token");
+        write_text(&mut self.block, token);
+        self
     }
 }
 

@@ -11,7 +11,8 @@ mod connection;
 mod frame;
 mod hpack;
 mod pool;
+mod socket;
 
 pub(crate) use connection::{Body, Connection, Failure, Sink};
 pub(crate) use hpack::Method;
-pub(crate) use pool::{Pool, unary};
+pub(crate) use pool::{Pool, unary, unary_as};

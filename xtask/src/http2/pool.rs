@@ -20,15 +20,16 @@ pub(crate) struct Pool {
 impl Pool {
     /// Connects `count` times and waits for the server's settings on each.
     pub(crate) fn connect(address: SocketAddr, count: usize) -> Result<Self> {
-        Self::connect_all(&[address], count)
+        Self::connect_all(&[address], count, false)
     }
 
-    /// Connects `count` times, to the addresses in turn, and waits for the servers' settings on each.
-    pub(crate) fn connect_all(addresses: &[SocketAddr], count: usize) -> Result<Self> {
+    /// Connects `count` times, to the addresses in turn and with TLS or without, and waits for the servers' settings on
+    /// each.
+    pub(crate) fn connect_all(addresses: &[SocketAddr], count: usize, is_secure: bool) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(count);
         for (index, address) in addresses.iter().cycle().take(count).enumerate() {
-            let mut connection = Connection::connect(*address)?;
+            let mut connection = Connection::connect(*address, is_secure)?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&epoll, connection.socket(), epoll::EventData::new_u64(index as u64), flags)?;
             connection.flush()?;
@@ -99,9 +100,26 @@ impl Sink for Answer {
 /// # Errors
 /// If the server cannot be reached, refuses, or does not answer within `timeout`.
 pub(crate) fn unary(address: SocketAddr, path: &str, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+    unary_as(address, path, request, timeout, None)
+}
+
+/// The same with a token.
+///
+/// # Errors
+/// As [`unary`].
+pub(crate) fn unary_as(
+    address: SocketAddr,
+    path: &str,
+    request: &[u8],
+    timeout: Duration,
+    token: Option<&str>,
+) -> Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
     let mut pool = Pool::connect(address, 1)?;
-    let method = Method::new(path, &address.to_string());
+    let mut method = Method::new(path, &address.to_string());
+    if let Some(token) = token {
+        method = method.with_token(token);
+    }
     pool.connections[0].open(&method, 0, Body::Delivered, request, true);
     pool.connections[0].flush()?;
     let mut answer = Answer::default();

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use etched_client::proto::etcdserverpb::StatusResponse;
 use etched_client::{Client, Get, Options};
 
 use super::WRITES_BEYOND_THE_LOG;
 use super::load::Load;
 use super::member::{Member, PATIENCE, retry};
+use super::users::{ROOT, Users};
 use crate::process::Program;
 
 /// How long a removed member may take until it ends by itself.
@@ -24,12 +26,13 @@ pub(super) struct Cluster {
     members: Vec<Member>,
     /// How many members there ever were; names are made of it.
     born: u32,
+    users: Users,
 }
 
 impl Cluster {
     /// Starts a new cluster of one kind.
-    pub(super) async fn start(program: &Program, size: u32, root: &Path) -> Result<Self> {
-        let mut cluster = Self { root: root.to_path_buf(), members: Vec::new(), born: 0 };
+    pub(super) async fn start(program: &Program, size: u32, root: &Path, users: Users) -> Result<Self> {
+        let mut cluster = Self { root: root.to_path_buf(), members: Vec::new(), born: 0, users };
         for _ in 0..size {
             let member = cluster.make(program)?;
             cluster.members.push(member);
@@ -38,6 +41,9 @@ impl Cluster {
         for member in &mut cluster.members {
             member.start(&entries, "new")?;
         }
+        let anybody = Client::connect_lazy(cluster.endpoints(), Options::default())?;
+        retry("the first read of all", || anybody.get(Get::new("x"))).await?;
+        cluster.users.create(&anybody).await?;
         for member in &mut cluster.members {
             let client = member.connect()?;
             retry("the first read", || client.get(Get::new("x"))).await?;
@@ -49,7 +55,7 @@ impl Cluster {
 
     fn make(&mut self, program: &Program) -> Result<Member> {
         self.born += 1;
-        Member::new(format!("{}-{}", program.name, self.born), program, &self.root)
+        Member::new(format!("{}-{}", program.name, self.born), program, &self.root, &self.users)
     }
 
     fn entries(&self) -> String {
@@ -80,7 +86,12 @@ impl Cluster {
 
     /// A client that may ask any member.
     pub(super) fn client(&self) -> Result<Client> {
-        Ok(Client::connect_lazy(self.endpoints(), Options::default())?)
+        Ok(Client::connect_lazy(self.endpoints(), self.users.options(ROOT))?)
+    }
+
+    /// All members know the same users and take the tokens of each other.
+    pub(super) async fn check_users(&self) -> Result<()> {
+        self.users.check(&self.members).await
     }
 
     /// A client of one member.
@@ -96,7 +107,7 @@ impl Cluster {
         member.id = added.member.context("an added member without a name")?.id;
         member.start(&format!("{},{}", self.entries(), member.entry()), "existing")?;
         let joined = member.connect()?;
-        let status = retry("the status of a learner", || joined.status()).await?;
+        let status = self.status_of_learner(&member).await?;
         ensure!(status.is_learner, "{} should be a learner", member.name);
         let id = member.id;
         retry("promoting a learner", || client.member_promote(id)).await?;
@@ -109,6 +120,21 @@ impl Cluster {
         self.members.push(member);
         load.set_endpoints(self.endpoints());
         Ok(())
+    }
+
+    /// What a learner says of itself. It logs nobody in, so the token is another member's; a new one is made each time,
+    /// since what comes by a snapshot has no tokens.
+    async fn status_of_learner(&self, learner: &Member) -> Result<StatusResponse> {
+        let other = self.members.first().context("a cluster has members")?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let options = self.users.options_with_token(other).await?;
+            match Client::connect_lazy([learner.client.to_string()], options)?.status().await {
+                Ok(status) => return Ok(status),
+                Err(error) if Instant::now() > deadline => bail!("the status of a learner: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
     }
 
     /// The place of the leader.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::member::PATIENCE;
 
 /// All keys of the writers begin with this.
-const PREFIX: &str = "load/";
+pub(super) const PREFIX: &str = "load/";
 /// What one writer waits between two writes, so that the machine has time for the rest.
 const BETWEEN_WRITES: Duration = Duration::from_millis(4);
 
@@ -44,8 +44,8 @@ pub(super) struct Load {
 
 impl Load {
     /// Starts writers and the watch.
-    pub(super) async fn start(endpoints: Vec<String>, writers: u32) -> Result<Self> {
-        let mut options = Options::default();
+    pub(super) async fn start(endpoints: Vec<String>, writers: u32, own: Options) -> Result<Self> {
+        let mut options = own.clone();
         options.sync_interval = Some(Duration::from_secs(1));
         options.require_leader = true;
         let client = Client::connect(&endpoints, options).await?;
@@ -60,6 +60,7 @@ impl Load {
         for writer in 0..writers {
             load.writers.spawn(write(
                 writer,
+                own.clone(),
                 Arc::clone(&load.notes),
                 Arc::clone(&load.is_over),
                 Arc::clone(&load.refusals),
@@ -168,20 +169,20 @@ fn found(read: &RangeResponse) -> Result<BTreeMap<String, i64>> {
 /// Writes keys that nobody wrote before, at one member until it fails, and then at the next one.
 async fn write(
     writer: u32,
+    mut options: Options,
     notes: Arc<Mutex<Notes>>,
     is_over: Arc<AtomicBool>,
     refusals: Arc<AtomicUsize>,
 ) -> Result<()> {
     let mut turn = usize::try_from(writer)?;
     let mut number = 0_u64;
+    options.request_timeout = Some(Duration::from_secs(3));
     while !is_over.load(Ordering::SeqCst) {
         let endpoint = {
             let notes = lock(&notes);
             notes.endpoints[turn % notes.endpoints.len()].clone()
         };
-        let mut options = Options::default();
-        options.request_timeout = Some(Duration::from_secs(3));
-        let client = Client::connect_lazy([&endpoint], options)?;
+        let client = Client::connect_lazy([&endpoint], options.clone())?;
         // Each thirty-second write or so, the next member is asked, so that all members see writes.
         for _ in 0..32 {
             if is_over.load(Ordering::SeqCst) {

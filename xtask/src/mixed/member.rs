@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use etched_client::proto::etcdserverpb::StatusResponse;
-use etched_client::{Client, Error, Options};
+use etched_client::{Client, Error};
 
+use super::users::{ROOT, Users};
 use crate::process::{Program, free_port};
 
 /// How long anything may take that an operator waits for.
@@ -25,15 +26,17 @@ pub(super) struct Member {
     pub(super) client: SocketAddr,
     pub(super) peer: SocketAddr,
     directory: PathBuf,
+    users: Users,
     child: Option<Child>,
 }
 
 impl Member {
     /// A member that is not started yet, its data and log below `root`.
-    pub(super) fn new(name: String, program: &Program, root: &Path) -> Result<Self> {
+    pub(super) fn new(name: String, program: &Program, root: &Path, users: &Users) -> Result<Self> {
         Ok(Self {
             directory: root.join(&name),
             name,
+            users: users.clone(),
             program: program.clone(),
             id: 0,
             client: free_port()?,
@@ -66,6 +69,7 @@ impl Member {
             .arg(format!("--initial-cluster={initial_cluster}"))
             .arg(format!("--initial-cluster-state={state}"))
             .args(["--snapshot-count=1000", "--snapshot-catchup-entries=100", "--log-level=info"])
+            .args(self.users.flags())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -113,7 +117,7 @@ impl Member {
 
     /// A client of this member alone.
     pub(super) fn connect(&self) -> Result<Client> {
-        Ok(Client::connect_lazy([self.client.to_string()], Options::default())?)
+        Ok(Client::connect_lazy([self.client.to_string()], self.users.options(ROOT))?)
     }
 
     pub(super) async fn status(&self) -> Result<StatusResponse> {

@@ -6,6 +6,7 @@
 mod cluster;
 mod load;
 mod member;
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use etched_client::{Client, Compare, Get, Put, Txn};
 use self::cluster::Cluster;
 use self::load::Load;
 use self::member::retry;
+use self::users::{Tokens, Users};
 use crate::process::{Program, shared_memory};
 
 /// How many writes put a stopped member behind the log: more than `--snapshot-count` and the entries kept behind it.
@@ -38,12 +40,16 @@ pub(crate) struct Options {
     /// Writers that go on all the time.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     writers: u32,
+    /// Has users, and tokens of this kind.
+    #[arg(long)]
+    auth: Option<Tokens>,
 }
 
 impl Options {
-    /// As it is without options.
+    /// A run for a gate: with users, which adds questions and leaves none out.
     pub(crate) fn of_ci() -> Self {
-        Self { server_bin: None, reference_bin: None, dir: shared_memory(), writers: 4 }
+        let auth = Some(Tokens::Simple);
+        Self { server_bin: None, reference_bin: None, dir: shared_memory(), writers: 4, auth }
     }
 }
 
@@ -57,7 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("etched-mixed-").tempdir_in(&options.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
-        let steps = Box::pin(steps(&etcd, &etched, directory.path(), options.writers));
+        let users = Users::new(options.auth, directory.path())?;
+        let steps = Box::pin(steps(&etcd, &etched, directory.path(), options.writers, users));
         tokio::select! {
             result = steps => result,
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),
@@ -70,11 +77,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     result
 }
 
-async fn steps(etcd: &Program, etched: &Program, root: &Path, writers: u32) -> Result<()> {
+async fn steps(etcd: &Program, etched: &Program, root: &Path, writers: u32, users: Users) -> Result<()> {
     let whole = Instant::now();
     let mut begun = Instant::now();
-    let mut cluster = Cluster::start(etcd, 3, root).await?;
-    let load = Load::start(cluster.endpoints(), writers).await?;
+    let mut cluster = Cluster::start(etcd, 3, root, users.clone()).await?;
+    let load = Load::start(cluster.endpoints(), writers, users.options(users::WRITER)).await?;
     load.more(SOME_WRITES).await?;
     say(&mut begun, "three members of etcd serve");
 
@@ -127,6 +134,7 @@ async fn conclude(begun: &mut Instant, cluster: &Cluster, load: &Load, text: &st
     load.more(SOME_WRITES).await?;
     let writes = load.check(&cluster.client()?).await?;
     let (revision, hash) = cluster.compare_hashes().await?;
+    cluster.check_users().await?;
     let detail = format!(
         "{text} [{}; {writes} writes; hash {hash:08x} of all at revision {revision}]",
         cluster.describe().await?

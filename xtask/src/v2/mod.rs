@@ -5,9 +5,12 @@
 //! installed.
 //! Where there is none, that is said, and nothing is compared.
 //!
+//! That etcd's data directory is then taken over by etched.
+//!
 //! Left out of the comparison is what two servers cannot have in common: dates, indices of Raft, names of clusters and
 //! times. Indices of the store are equal, since both begin at the same one.
 
+mod adopt;
 mod exchange;
 mod generate;
 
@@ -82,6 +85,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         compared += SESSION;
     }
     println!("v2: {} requests, every answer equal", options.requests);
+    adopt::check(&etcd, &etched, &folder.path().join("adopted")).context("taking over a directory")?;
+    println!("v2: a directory of that etcd was taken over, with its users");
     Ok(())
 }
 
