@@ -195,7 +195,7 @@ fn random_tokens_are_letters_that_do_not_come_again() {
     assert!(prefixes.iter().all(|prefix| prefix.len() == 16));
     assert!(letters.iter().all(char::is_ascii_alphabetic) && letters.len() == 52);
     assert_eq!(simple.issue("a", 1, "x.7".into()), Ok("x.7".into()));
-    assert!(matches!(read(&simple, "abcdefghijklmnop.7"), Credentials::Simple(token) if token.index() == 7));
+    assert!(matches!(read(&simple, "abcdefghijklmnop.7"), Credentials::Simple(token) if token.index() == 8));
     assert_eq!(read(&simple, ""), Credentials::Invalid);
     let none = doorman("").unwrap();
     assert_eq!(read(&none, "abcdefghijklmnop.7"), Credentials::Invalid);
