@@ -10,7 +10,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::call::Record;
-use super::stats::Stats;
+use super::stats::{SpareStats, Stats};
 use super::status::{self, Reading, as_grpc_go};
 use super::unary::{PREFIX_BYTES, announced_length, sent_length};
 use super::{Claims, Services, kv, method_id};
@@ -109,9 +109,10 @@ impl HotCall {
         self.record.is_sampled()
     }
 
-    /// The call is answered.
-    pub(crate) fn answer(mut self) {
+    /// The call is answered; what held its numbers is for the next one.
+    pub(crate) fn answer(mut self, spare: &mut SpareStats) {
         self.record.answer();
+        spare.keep(self.record.stats.take());
     }
 }
 
@@ -167,27 +168,32 @@ impl Services {
     /// # Errors
     ///
     /// When the message cannot be read, or what it asks for is refused.
-    pub(crate) fn hot_request(&self, call: &mut HotCall, message: &[u8]) -> Result<api::Request, Status> {
+    pub(crate) fn hot_request(
+        &self,
+        call: &mut HotCall,
+        message: &[u8],
+        spare: &mut SpareStats,
+    ) -> Result<api::Request, Status> {
         let bytes = message.len();
         match call.method {
             HotMethod::Range => {
                 let request = decode(message)?;
-                call.record.stats = Some(Box::new(Stats::of_range(&request, bytes)));
+                call.record.stats = Some(spare.fill(Stats::of_range(&request, bytes)));
                 self.hot.range_request(request)
             }
             HotMethod::Put => {
                 let request = decode(message)?;
-                call.record.stats = Some(Box::new(Stats::of_put(&request, bytes)));
+                call.record.stats = Some(spare.fill(Stats::of_put(&request, bytes)));
                 Ok(kv::put_request(request))
             }
             HotMethod::DeleteRange => {
                 let request = decode(message)?;
-                call.record.stats = Some(Box::new(Stats::of_delete(&request, bytes)));
+                call.record.stats = Some(spare.fill(Stats::of_delete(&request, bytes)));
                 Ok(kv::delete_range_request(request))
             }
             HotMethod::Txn => {
                 let request = decode(message)?;
-                call.record.stats = Some(Box::new(Stats::of_txn(&request, bytes)));
+                call.record.stats = Some(spare.fill(Stats::of_txn(&request, bytes)));
                 Ok(kv::txn_request(request))
             }
         }

@@ -46,6 +46,7 @@ mod web;
 use call::Answering;
 pub(crate) use call::Call;
 pub(crate) use hot::{HotCall, HotMethod};
+pub(crate) use stats::SpareStats;
 use status::{INVALID_CLIENT_VERSION, NO_LEADER, NOT_FOR_LEARNERS};
 pub(crate) use unary::AnswerBody;
 pub(crate) use web::{answer_web_call, is_web_call};

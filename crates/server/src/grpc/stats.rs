@@ -62,6 +62,33 @@ impl Default for Stats {
     }
 }
 
+/// What held the numbers of calls of a connection that are answered, so that the next calls need no memory of their own.
+#[derive(Debug, Default)]
+pub(crate) struct SpareStats(
+    #[expect(clippy::vec_box, reason = "it is the boxes that are kept")] Vec<Box<Stats>>,
+);
+
+/// Spares that a connection keeps.
+const SPARES_MAX: usize = 64;
+
+impl SpareStats {
+    pub(super) fn fill(&mut self, stats: Stats) -> Box<Stats> {
+        match self.0.pop() {
+            Some(mut spare) => {
+                *spare = stats;
+                spare
+            }
+            None => Box::new(stats),
+        }
+    }
+
+    pub(super) fn keep(&mut self, spare: Option<Box<Stats>>) {
+        if self.0.len() < SPARES_MAX {
+            self.0.extend(spare);
+        }
+    }
+}
+
 impl Stats {
     fn of(content: Content, request_count: i64, bytes: usize) -> Self {
         Self {
@@ -180,6 +207,21 @@ fn count(number: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_held_the_numbers_of_a_call_holds_those_of_the_next() {
+        let mut spare = SpareStats::default();
+        let put = wire::PutRequest { key: "a".into(), ..Default::default() };
+        let first = spare.fill(Stats::of_put(&put, 1));
+        let place = std::ptr::from_ref(&*first);
+        spare.keep(Some(first));
+        let second = spare.fill(Stats::of_put(&put, 2));
+        assert_eq!((std::ptr::from_ref(&*second), second.request_bytes), (place, 2));
+        for _ in 0..2 * SPARES_MAX {
+            spare.keep(Some(Box::default()));
+        }
+        assert_eq!(spare.0.len(), SPARES_MAX);
+    }
 
     #[test]
     fn the_content_shows_keys_and_no_values() {

@@ -86,7 +86,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 self.gathered_bytes -= gathering.message.len();
                 let Gathering { mut call, message, deadline, .. } = gathering;
                 let whole = if is_first { piece } else { &message[..] };
-                match self.responder.services.hot_request(&mut call, &whole[PREFIX_BYTES..]) {
+                match self.responder.services.hot_request(
+                    &mut call,
+                    &whole[PREFIX_BYTES..],
+                    &mut self.spare_stats,
+                ) {
                     Ok(request) => self.start(stream, call, deadline, request),
                     Err(status) => {
                         self.drop_deadline(stream, deadline);
@@ -150,7 +154,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             Ok(answer) => answer,
             Err(status) => return self.fail(stream, call, status),
         };
-        call.answer();
+        call.answer(&mut self.spare_stats);
         let written =
             self.connection.respond(stream, OK_HEAD, answer.bytes(), |out| answer.write(out), OK_TRAILERS);
         if !written {

@@ -28,6 +28,7 @@ use super::mailbox::lock;
 use crate::api::Submission;
 use crate::auth::KnownClaim;
 use crate::flags::{LimitOptions, ListenOptions};
+use crate::grpc::SpareStats;
 use crate::http::Role;
 use crate::http2::{Connection, Event, Options};
 use crate::tls::Visitor;
@@ -115,6 +116,7 @@ where
         lane: Arc::new(Lane::default()),
         notes: Vec::new(),
         calls: BTreeMap::new(),
+        spare_stats: SpareStats::default(),
         gathered_bytes: 0,
         deadlines: BTreeSet::new(),
         outgoing: Vec::new(),
@@ -154,6 +156,7 @@ struct Driver<I> {
     lane: Arc<Lane>,
     notes: Vec<(u32, Note)>,
     calls: BTreeMap<u32, Call>,
+    spare_stats: SpareStats,
     /// Bytes of messages that are not complete.
     gathered_bytes: usize,
     deadlines: BTreeSet<(Duration, u32)>,
