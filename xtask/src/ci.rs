@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{chaos, clients, compat, crash, mixed, sim, tidy, v2, workspace};
+use crate::{bugs, chaos, clients, compat, crash, fuzz, mixed, sim, tidy, v2, workspace};
 
 /// How long the comparison with etcd runs.
 const COMPAT_SECONDS: u64 = 120;
@@ -18,6 +18,8 @@ const COMPAT_SECONDS: u64 = 120;
 const V2_REQUESTS: u64 = 2_000;
 /// How many seeds of the storage of a member are run.
 const STORAGE_SEEDS: u64 = 2_000;
+/// How long each parser is fed with anything.
+const FUZZ_SECONDS: u64 = 2;
 /// How often the server is killed.
 const KILLS: u64 = 12;
 /// How many members are tortured for how many minutes.
@@ -65,6 +67,8 @@ pub(crate) fn run() -> Result<()> {
     steps.step("sim", sim::cluster::gate);
     if steps.is_good() {
         steps.step("sim --storage", || sim::run(&sim::Options::of_ci(STORAGE_SEEDS)));
+        steps.step("bugs redb-4-1", || bugs::run(&bugs::Options::of_ci("redb-4-1")));
+        steps.step("fuzz", || fuzz::run(&fuzz::Options::of_ci(FUZZ_SECONDS)));
         steps.step("release build", || cargo(&["build", "--release", "-p", "etched"]));
     }
     if steps.is_good() {

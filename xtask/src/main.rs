@@ -2,12 +2,14 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod bench;
+mod bugs;
 mod chaos;
 mod ci;
 mod clients;
 mod compat;
 mod crash;
 mod ctl;
+mod fuzz;
 mod histogram;
 mod http2;
 mod mixed;
@@ -56,6 +58,10 @@ enum Command {
     Sim(sim::Options),
     /// Compares etchedctl with the real etcdctl, command line by command line.
     Ctl(ctl::Options),
+    /// Feeds every parser with anything.
+    Fuzz(fuzz::Options),
+    /// Plants faults and shows that the simulators find them.
+    Bugs(bugs::Options),
     /// Sessions of independent clients.
     Clients(clients::Options),
 }
@@ -77,6 +83,8 @@ fn main() -> ExitCode {
         Command::V2(options) => v2::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Ctl(options) => ctl::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Bugs(options) => bugs::run(&options),
         Command::Clients(options) => clients::run(&options),
     })
 }

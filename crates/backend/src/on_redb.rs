@@ -221,6 +221,13 @@ impl Shared {
     ) -> Result<(), redb::Error> {
         let transaction = begin_write(&self.database, durability)?;
         let ops = batch.in_key_order();
+        // A planted fault, see `cargo xtask bugs`: what says how far was applied is committed before the rest.
+        if cfg!(bug = "backend-commits-the-index-apart") {
+            let first = begin_write(&self.database, durability)?;
+            let index: Vec<&Op> = ops.iter().copied().filter(|op| op.table() == Table::Meta).collect();
+            write_table(&first, Table::Meta, &index, &mut usage.clone())?;
+            first.commit()?;
+        }
         let mut rest = &ops[..];
         while let Some(first) = rest.first() {
             let table = first.table();
@@ -239,6 +246,10 @@ fn begin_write(database: &Database, durability: Durability) -> Result<WriteTrans
     let mut transaction = database.begin_write()?;
     match durability {
         Durability::Buffered => transaction.set_durability(redb::Durability::None)?,
+        // A planted fault, see `cargo xtask bugs`.
+        Durability::Synced if cfg!(bug = "backend-does-not-sync") => {
+            transaction.set_durability(redb::Durability::None)?;
+        }
         Durability::Synced => {
             transaction.set_durability(redb::Durability::Immediate)?;
             // Saves what would have to be found by walking the file after a crash, and commits in two phases.

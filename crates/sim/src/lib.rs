@@ -15,6 +15,7 @@
 //! - [`random`] is where all choices come from: one stream for each purpose, so that a choice more in one place
 //!   moves nothing in another.
 //! - [`storage`] is the storage of one member alone, much faster than a cluster.
+//! - [`fuzz`] gives changed bytes to every parser below the server.
 //!
 //! What the crate refuses: clocks, threads and randomness of the machine it runs on.
 //!
@@ -29,6 +30,7 @@
 
 pub mod clock;
 pub mod coverage;
+pub mod fuzz;
 mod node;
 mod oracle;
 mod profile;

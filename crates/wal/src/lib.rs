@@ -14,8 +14,9 @@
 //! no harm.
 //!
 //! The last batch has no successor to prove it. [`Wal::seal`] (when idle) and [`Wal::close`] write the crc record of
-//! the next batch ahead. Until then the loss of a whole sector of the very last batch looks like a tear: that doubt
-//! remains. It is never about more than one batch: each begins in a sector of its own.
+//! the next batch ahead. Until then the loss of a whole sector of the very last batch looks like a tear, and so does
+//! any damage to a record of it that holds a sector of zeros: that doubt remains. It is never about more than one
+//! batch: each begins in a sector of its own.
 //!
 //! A sync is one write and one `fdatasync`, into space that was filled with zeros before, so that no metadata of
 //! the file changes. Released segments are used again: a thread of the caller's prepares them

@@ -229,7 +229,10 @@ impl Wal {
         }
         self.file.write_at(&self.buffer, self.offset)?;
         on_written();
-        self.file.sync_data()?;
+        // A planted fault, see `cargo xtask bugs`.
+        if !cfg!(bug = "log-answers-before-sync") {
+            self.file.sync_data()?;
+        }
         self.bytes_written += len as u64;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
@@ -249,7 +252,10 @@ impl Wal {
     /// Finishes the newest segment, which is synced, and begins the next.
     fn cut(&mut self) -> Result<(), WalError> {
         let mut chain = self.synced.chain;
-        let head = encode_head(&mut chain, &self.metadata, HeadEnd::State(self.synced.state));
+        // A planted fault, see `cargo xtask bugs`.
+        let forgets = cfg!(bug = "log-loses-the-vote");
+        let state = if forgets { HardState::default() } else { self.synced.state };
+        let head = encode_head(&mut chain, &self.metadata, HeadEnd::State(state));
         let next = self.segments.begin(
             &*self.disk,
             &head,

@@ -45,7 +45,8 @@ pub(super) fn open<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a
 
 pub(super) fn unseal<'a>(table: &str, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], &'static str> {
     let (value, found) = stored.split_last_chunk::<CHECKSUM_BYTES>().ok_or("it is too short")?;
-    if u32::from_le_bytes(*found) == checksum(table, key, value) {
+    // The second half is a planted fault, see `cargo xtask bugs`.
+    if u32::from_le_bytes(*found) == checksum(table, key, value) || cfg!(bug = "backend-believes-records") {
         Ok(value)
     } else {
         Err("its checksum is wrong")

@@ -20,6 +20,7 @@
 //! assert_eq!(first.trace, again.trace);
 //! ```
 
+mod damage;
 pub mod database;
 mod life;
 mod model;
@@ -216,7 +217,9 @@ impl Simulation {
     /// Opens what the last life left, lives, and dies.
     fn live(&mut self) -> Result<(), String> {
         let rig = self.open()?;
-        self.maybe_damage()?;
+        if self.families.damage && self.random.below(3) == 0 {
+            damage::try_one(self)?;
+        }
         self.faults = self.draw_faults();
         self.disk.set_faults(self.faults);
         self.event("life", u64::from(self.faults != Faults::default()));
@@ -286,47 +289,6 @@ impl Simulation {
         self.event("records", found.records as u64);
         self.event("applied", rig.applied);
         Ok(())
-    }
-
-    /// Opens a damaged copy of the disk, as the life that now begins has left it.
-    fn maybe_damage(&mut self) -> Result<(), String> {
-        if !self.families.damage || self.random.below(4) != 0 {
-            return Ok(());
-        }
-        let copy = self.disk.killed_image();
-        let (path, len) = self.draw_file(&copy);
-        if len == 0 {
-            return Ok(());
-        }
-        let offset = self.random.below(len);
-        let mask = 1 << self.random.below(8);
-        copy.flip_bits(&path, offset, mask);
-        self.counts.damages += 1;
-        self.event("damage", offset);
-        let tell = |what: String| format!("byte {offset} of {} damaged by {mask:#x}: {what}", path.display());
-        // redb promises an error for damage, and no panic, only where it looks at everything.
-        let opened = match Rig::open(&copy, self.options, true, Integrity::Everything) {
-            Ok(opened) => opened,
-            Err(failure) if failure.is_damage() => {
-                self.counts.damages_refused += 1;
-                return Ok(());
-            }
-            Err(failure) => return Err(tell(format!("refused for another reason: {failure}"))),
-        };
-        self.model.recognise(&opened.recovered, &opened.from, Start::AnyBefore).map_err(tell)?;
-        match opened.content() {
-            Ok(content) => {
-                self.model.commit_of_backend(opened.applied, &content).map_err(tell)?;
-            }
-            Err(_) => self.counts.damages_refused += 1,
-        }
-        Ok(())
-    }
-
-    fn draw_file(&mut self, disk: &SimDisk) -> (std::path::PathBuf, u64) {
-        let mut files = rig::files(disk);
-        let drawn = usize::try_from(self.random.below(files.len() as u64)).expect("an index fits");
-        files.swap_remove(drawn)
     }
 
     fn draw_faults(&mut self) -> Faults {

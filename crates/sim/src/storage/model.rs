@@ -43,6 +43,9 @@ pub(super) struct Found {
 pub(super) struct Model {
     /// After all batches whose sync returned.
     pub(super) log: Log,
+    /// Before the last of these.
+    before_last: Log,
+    last_batch: Vec<Record>,
     /// The batch that is being written.
     pub(super) pending: Vec<Record>,
     /// The cluster has agreed on everything up to here: it is not taken back.
@@ -125,8 +128,13 @@ impl Model {
 
     /// The batch is on the disk.
     pub(super) fn acknowledge(&mut self) {
-        for record in std::mem::take(&mut self.pending) {
-            self.log.apply(&record);
+        if self.pending.is_empty() {
+            return;
+        }
+        self.before_last = self.log.clone();
+        self.last_batch = std::mem::take(&mut self.pending);
+        for record in &self.last_batch {
+            self.log.apply(record);
         }
     }
 
@@ -189,6 +197,30 @@ impl Model {
             content.insert((Table::Meta, Bytes::from_static(APPLIED_KEY)), stored);
         }
         content
+    }
+
+    /// Finds what was opened after damage. Only the loss of a whole sector may hide the last batch, which nothing
+    /// after it proves; and if a record of it holds a sector of zeros, any damage looks like such a loss.
+    ///
+    /// # Errors
+    /// It is nothing that was ever promised.
+    pub(super) fn recognise_damaged(
+        &self,
+        recovered: &Recovered,
+        from: &SnapshotRecord,
+        lost_a_sector: bool,
+    ) -> Result<(), String> {
+        let mut log = self.before_last.clone();
+        let mut found = self.log.fits(recovered, from, Start::AnyBefore);
+        let has_zeros = self.last_batch.iter().any(|record| match record {
+            Record::Entry(entry) => entry.data.len() >= 512 && entry.data.iter().all(|byte| *byte == 0),
+            Record::State(_) | Record::Snapshot(_) => false,
+        });
+        for record in self.last_batch.iter().filter(|_| lost_a_sector || has_zeros) {
+            found |= log.fits(recovered, from, Start::AnyBefore);
+            log.apply(record);
+        }
+        if found { Ok(()) } else { self.recognise(recovered, from, Start::AnyBefore).map(drop) }
     }
 
     /// Finds what was opened among what may be there: all that was acknowledged, and of the batch after it the

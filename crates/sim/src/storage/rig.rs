@@ -17,7 +17,7 @@ use super::model::{APPLIED_KEY, Content};
 const METADATA: &[u8] = b"\x08\x01\x10\x02";
 const WAL_DIR: &str = "/member/wal";
 const SNAP_DIR: &str = "/member/snap";
-const DB: &str = "/member/snap/db";
+pub(super) const DB: &str = "/member/snap/db";
 
 /// An open directory.
 pub(super) struct Rig {

@@ -71,7 +71,10 @@ impl Segments {
         file.write_at(head, 0)?;
         file.sync_data()?;
         disk.rename(&path, &self.dir.join(name.to_string()))?;
-        disk.sync_dir(&self.dir)?;
+        // A planted fault, see `cargo xtask bugs`.
+        if !cfg!(bug = "log-leaves-the-name-unsynced") {
+            disk.sync_dir(&self.dir)?;
+        }
         self.used.push(Segment { name, bytes: options.segment_bytes.max(head.len() as u64) });
         Ok(Begun { file, filled: filled.max(head.len() as u64) })
     }
@@ -85,6 +88,8 @@ impl Segments {
     /// Lets all segments go before the one that holds `index`, oldest first, so that a crash leaves no gap.
     pub(super) fn release(&mut self, disk: &dyn Disk, index: u64) -> Result<usize, WalError> {
         let kept = self.used.iter().rposition(|segment| segment.name.index <= index).unwrap_or(0);
+        // A planted fault, see `cargo xtask bugs`.
+        let kept = if cfg!(bug = "log-releases-what-is-needed") { self.used.len() - 1 } else { kept };
         for _ in 0..kept {
             let path = self.dir.join(self.used[0].name.to_string());
             if self.lacks_spare() && self.released.len() < SPARES_MAX {
@@ -96,7 +101,8 @@ impl Segments {
             }
             self.used.remove(0);
         }
-        if kept > 0 {
+        // The second half is a planted fault, see `cargo xtask bugs`.
+        if kept > 0 && !cfg!(bug = "log-reuses-what-can-come-back") {
             // Before this, the old content must not be overwritten: the old name could come back.
             disk.sync_dir(&self.dir)?;
         }
