@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use etched_backend::Integrity;
-use etched_disk::{Disk as _, SECTOR_BYTES, SimDisk};
+use etched_disk::{SECTOR_BYTES, SimDisk};
 
 use super::Simulation;
 use super::rig::{self, Rig};
@@ -21,9 +21,10 @@ enum Damage {
 /// Opens a damaged copy of the disk, as the life that begins has found it.
 pub(super) fn try_one(simulation: &mut Simulation) -> Result<(), String> {
     let copy = simulation.disk.killed_image();
-    // Damage is done to what is on the disk.
+    // Damage is done to what is on the disk, and a failed sync may have left less there than a reader sees.
     for (path, _) in rig::files(&copy) {
-        copy.open(&path).and_then(|file| file.sync_data()).expect("a disk without faults syncs");
+        let bytes = copy.contents(&path).expect("it was listed");
+        copy.put_contents(&path, &bytes);
     }
     let Some(damage) = draw(simulation, &copy) else { return Ok(()) };
     damage.inflict(&copy);
