@@ -55,6 +55,8 @@ pub(crate) enum ConsensusOutput {
     Role {
         /// Whether this member leads.
         leads: bool,
+        /// The term of which this is told; a turn may have gone on to a later one.
+        term: u64,
         /// The leader's id, 0 if unknown.
         leader: u64,
     },
@@ -239,7 +241,7 @@ impl Consensus {
                 }
             }
             Effect::ReadLost(ticket) => self.barriers.on_lost(ticket),
-            Effect::Role { role, leader, .. } => self.on_role(role, leader.unwrap_or(0)),
+            Effect::Role { role, term, leader } => self.on_role(role, term, leader.unwrap_or(0)),
             Effect::Snapshot(SnapshotEffect::Wanted { .. }) => {
                 self.outputs.push_back(ConsensusOutput::SnapshotWanted);
             }
@@ -252,12 +254,12 @@ impl Consensus {
         }
     }
 
-    fn on_role(&mut self, role: Role, leader: u64) {
+    fn on_role(&mut self, role: Role, term: u64, leader: u64) {
         if leader != 0 && leader != self.leader {
             self.leader_changes += 1;
         }
         self.leader = leader;
-        self.outputs.push_back(ConsensusOutput::Role { leads: role == Role::Leader, leader });
+        self.outputs.push_back(ConsensusOutput::Role { leads: role == Role::Leader, term, leader });
         let lost = self.barriers.on_leader(&mut self.raft, leader);
         self.outputs.extend(lost.into_iter().map(ConsensusOutput::BarrierLost));
     }

@@ -257,7 +257,7 @@ impl Member {
                     self.fail_read(read, ApiError::LeaderChanged, now_ns);
                 }
             }
-            ConsensusOutput::Role { leads, leader } => self.on_role(leads, leader, now_ns),
+            ConsensusOutput::Role { leads, term, leader } => self.on_role(leads, term, leader, now_ns),
         }
     }
 

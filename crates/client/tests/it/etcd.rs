@@ -137,12 +137,27 @@ impl Etcd {
         self.process.take().expect("it runs").kill().await.unwrap();
     }
 
-    /// Sends a signal to the member: `STOP` makes it hang, `CONT` ends that.
-    pub(crate) async fn signal(&self, signal: &str) {
+    /// Makes the member hang; when this returns it does.
+    pub(crate) async fn halt(&self) {
+        let id = self.signal("STOP").await;
+        // Threads that run on other processors go on for a moment, long enough for an answer.
+        while !is_halted(id) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends what [`Self::halt`] did.
+    pub(crate) async fn go_on(&self) {
+        self.signal("CONT").await;
+    }
+
+    /// Sends a signal to the member, and gives its process id.
+    async fn signal(&self, signal: &str) -> u32 {
         let id = self.process.as_ref().and_then(Child::id).expect("it runs");
         let mut command = Command::new("kill");
         let status = command.arg(format!("-{signal}")).arg(id.to_string()).status().await.unwrap();
         assert!(status.success());
+        id
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -199,4 +214,13 @@ impl Drop for Etcd {
             }
         }
     }
+}
+
+/// Whether all threads of a process are stopped: `T` behind the name, which is in parentheses.
+fn is_halted(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }

@@ -47,13 +47,13 @@ async fn a_change_without_an_answer_has_an_unknown_outcome_and_is_not_repeated()
     let etcd = Etcd::start().await;
     let client = etcd.client().await;
     client.put(Put::new("a", "1")).await.unwrap();
-    etcd.signal("STOP").await;
+    etcd.halt().await;
     let hasty = client.with_timeout(Some(Duration::from_millis(200)));
     let error = hasty.put(Put::new("a", "2")).await.unwrap_err();
     assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error:?}");
     assert!(error.is_timeout());
     assert!(matches!(hasty.get("a").await, Err(Error::Timeout)));
-    etcd.signal("CONT").await;
+    etcd.go_on().await;
     let version = client.get("a").await.unwrap().kvs[0].version;
     assert!(version <= 2, "at most one of the two puts came late, but there are {version}");
 }

@@ -128,8 +128,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_role(&mut self, leads: bool, leader: u64, now_ns: u64) {
-        let term = self.consensus.term();
+    pub(super) fn on_role(&mut self, leads: bool, term: u64, leader: u64, now_ns: u64) {
         if leads && !self.leads {
             self.outputs.push_back(Output::Notice(Notice::BecameLeader { term }));
         } else if !leads {

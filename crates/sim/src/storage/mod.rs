@@ -5,7 +5,7 @@
 //! snapshots and lets segments go, until the power goes off, the process is killed, the disk fails or is full, or it
 //! ends by itself.
 //! What the disk kept is opened again, often with another crash while it is opened, and is compared with what was
-//! promised ([`model`]).
+//! promised (in `model`).
 //! Now and then a copy of the disk is damaged: what is opened then is refused, or right.
 //!
 //! There is no time here, so a slow disk is no fault; a disk that stands still is one for the whole cluster.

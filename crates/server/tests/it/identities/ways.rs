@@ -32,13 +32,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Way {
     async fn open(&self) -> std::io::Result<Box<dyn Stream>> {
+        // Without delay: a request is written in pieces, and each would wait for the acknowledgement of the other.
+        let dial = async |port: &u16| {
+            let stream = TcpStream::connect(("127.0.0.1", *port)).await?;
+            stream.set_nodelay(true).map(|()| stream)
+        };
         Ok(match self {
-            Self::Tcp(port) => Box::new(TcpStream::connect(("127.0.0.1", *port)).await?),
+            Self::Tcp(port) => Box::new(dial(port).await?),
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            Self::Tls(port, connector) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port)).await?;
-                Box::new(connector.connect("127.0.0.1", stream).await?)
-            }
+            Self::Tls(port, connector) => Box::new(connector.connect("127.0.0.1", dial(port).await?).await?),
         })
     }
 
