@@ -11,8 +11,10 @@ use super::http;
 /// Families that count what clients called, so that both servers must have the same samples.
 const OF_CALLS: [&str; 2] = ["grpc_server_started_total", "grpc_server_msg_received_total"];
 
-/// Families whose samples follow from what a server has met by itself: a leader that was lost, a peer.
-const BY_CHANCE: [&str; 2] = ["etcd_debugging_store_reads_total", "etcd_debugging_store_writes_total"];
+/// Families whose samples follow from what a server has met by itself, and one that differs in a decided way: an alarm
+/// that has ended stays at 0 in etcd, and has no sample here.
+const BY_CHANCE: [&str; 3] =
+    ["etcd_debugging_store_reads_total", "etcd_debugging_store_writes_total", "etcd_debugging_server_alarms"];
 
 /// A family: its type, the names of its labels, and all samples without their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
