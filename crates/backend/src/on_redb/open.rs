@@ -139,8 +139,6 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: RedbOptions) -> Result
     let lock = disk
         .lock(directory_of(path))
         .map_err(|error| if error.is_in_use() { OpenError::InUse(path.to_owned()) } else { error.into() })?;
-    // Whoever made the file may have been killed between its name and the sync of the directory.
-    disk.sync_dir(directory_of(path))?;
     let file = disk.open(path)?;
     check_head(path, &*file)?;
     let file = Arc::new(File::draft(file).map_err(|error| OpenError::Storage(error.to_string()))?);
